@@ -1,0 +1,200 @@
+//! Causal grouped-query attention with the softmax fused in: scores exist for one tile of queries at a time.
+
+use candle_core::{Device, Tensor as Candle};
+use gemm::Parallelism;
+use napi_derive::napi;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use crate::error::{Result, failure};
+use crate::exp::exp;
+use crate::tensor::{Tensor, with_slice, wrap};
+
+/// Queries a tile: 64 rows of scores stay in the cache, and little of the masked triangle is computed.
+const TILE: usize = 64;
+
+#[napi(object)]
+pub struct AttentionOptions {
+    /// Independent sequences, stacked along the rows.
+    pub sequences: u32,
+    pub heads: u32,
+    pub key_value_heads: u32,
+    /// Multiplies q k^T.
+    pub scale: f64,
+    /// Keys a query sees, itself included; 0 for all before it.
+    pub window: u32,
+}
+
+/// One head of one sequence: where its rows start and how far apart they lie.
+struct Head<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    q_stride: usize,
+    k_stride: usize,
+    v_stride: usize,
+    /// Width of a query and of a value.
+    e: usize,
+    e_value: usize,
+    /// Position of the first query among the keys.
+    offset: usize,
+    scale: f32,
+    window: usize,
+}
+
+/// softmax(q k^T scale, causal) v. q: (b t) x (h e), k: (b s) x (g e), v: (b s) x (g e'), out: (b t) x (h e').
+/// The last query sits at the last key, so s - t earlier keys come from a cache.
+#[napi(catch_unwind)]
+pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) -> Result<Tensor> {
+    let (q, k, v) = (q.candle()?, k.candle()?, v.candle()?);
+    let (b, h, g) = (options.sequences as usize, options.heads as usize, options.key_value_heads as usize);
+    let (q_rows, q_stride) = q.dims2().map_err(failure)?;
+    let (k_rows, k_stride) = k.dims2().map_err(failure)?;
+    let (_, v_stride) = v.dims2().map_err(failure)?;
+    let (t, s, e, e_value) = (q_rows / b, k_rows / b, q_stride / h, v_stride / g);
+    let width = h * e_value;
+    let mut out = vec![0f32; q_rows * width];
+    let out_pointer = OutPointer(out.as_mut_ptr());
+
+    with_slice(&q, |q: &[f32]| {
+        with_slice(&k, |k: &[f32]| {
+            with_slice(&v, |v: &[f32]| {
+                let tiles = t.div_ceil(TILE);
+                (0..b * h * tiles).into_par_iter().for_each(|job| {
+                    let (sequence, head, tile) = (job / (h * tiles), job / tiles % h, job % tiles);
+                    let group = head / (h / g);
+                    let view = Head {
+                        q: &q[sequence * t * q_stride + head * e..],
+                        k: &k[sequence * s * k_stride + group * e..],
+                        v: &v[sequence * s * v_stride + group * e_value..],
+                        q_stride,
+                        k_stride,
+                        v_stride,
+                        e,
+                        e_value,
+                        offset: s - t,
+                        scale: options.scale as f32,
+                        window: options.window as usize,
+                    };
+                    let first = tile * TILE;
+                    let start = (sequence * t + first) * width + head * e_value;
+                    // SAFETY: every job writes its own rows and columns of `out`, which outlives the loop.
+                    unsafe { view.tile(first, (t - first).min(TILE), out_pointer.at(start), width) };
+                });
+                Ok(())
+            })
+        })
+    })?;
+    wrap(Candle::from_vec(out, (q_rows, width), &Device::Cpu))
+}
+
+struct OutPointer(*mut f32);
+
+// SAFETY: the jobs that share the pointer write disjoint places.
+unsafe impl Sync for OutPointer {}
+
+impl OutPointer {
+    fn at(&self, index: usize) -> *mut f32 {
+        // SAFETY: callers stay inside the allocation.
+        unsafe { self.0.add(index) }
+    }
+}
+
+impl Head<'_> {
+    /// Attention of `rows` queries from `first`, written to `out` with rows `out_stride` apart.
+    ///
+    /// # Safety
+    /// `out` must be valid for `rows` rows of `e_value` values.
+    unsafe fn tile(&self, first: usize, rows: usize, out: *mut f32, out_stride: usize) {
+        let end = self.offset + first + rows; // keys that the last query of the tile sees
+        let begin = if self.window == 0 { 0 } else { (self.offset + first + 1).saturating_sub(self.window) };
+        let keys = end - begin;
+        let mut scores = vec![0f32; rows * keys]; // rows x keys
+        // SAFETY: the strides describe the slices that `Head` borrows.
+        unsafe {
+            product(
+                (rows, keys, self.e),
+                (scores.as_mut_ptr(), keys as isize, 1),
+                (self.q[first * self.q_stride..].as_ptr(), self.q_stride as isize, 1),
+                (self.k[begin * self.k_stride..].as_ptr(), 1, self.k_stride as isize),
+            );
+        }
+        for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
+            let seen = self.offset + first + row + 1 - begin;
+            let from = if self.window == 0 { 0 } else { seen.saturating_sub(self.window) };
+            softmax(scores, from, seen, self.scale);
+        }
+        // SAFETY: as above; `out` is the caller's promise.
+        unsafe {
+            product(
+                (rows, self.e_value, keys),
+                (out, out_stride as isize, 1),
+                (scores.as_ptr(), keys as isize, 1),
+                (self.v[begin * self.v_stride..].as_ptr(), self.v_stride as isize, 1),
+            );
+        }
+    }
+}
+
+/// softmax(scale * scores[from..to]) in place; zero elsewhere.
+fn softmax(scores: &mut [f32], from: usize, to: usize, scale: f32) {
+    scores[..from].fill(0.0);
+    scores[to..].fill(0.0);
+    let row = &mut scores[from..to];
+    Arch::new().dispatch(|| {
+        let mut max = [f32::NEG_INFINITY; 16];
+        for chunk in row.chunks(16) {
+            for (m, &v) in max.iter_mut().zip(chunk) {
+                *m = m.max(v * scale);
+            }
+        }
+        let max = max.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut lanes = [0f32; 16];
+        for chunk in row.chunks_mut(16) {
+            for (lane, v) in lanes.iter_mut().zip(chunk) {
+                *v = exp(*v * scale - max);
+                *lane += *v;
+            }
+        }
+        let inverse = 1.0 / lanes.iter().sum::<f32>();
+        for v in row.iter_mut() {
+            *v *= inverse;
+        }
+    });
+}
+
+/// out = a b on one thread; each operand is (pointer, row stride, column stride), sizes are (m, n, k).
+///
+/// # Safety
+/// The pointers must be valid for the sizes and strides given.
+unsafe fn product(
+    (m, n, k): (usize, usize, usize),
+    (out, out_rs, out_cs): (*mut f32, isize, isize),
+    (a, a_rs, a_cs): (*const f32, isize, isize),
+    (b, b_rs, b_cs): (*const f32, isize, isize),
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out,
+            out_cs,
+            out_rs,
+            false,
+            a,
+            a_cs,
+            a_rs,
+            b,
+            b_cs,
+            b_rs,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Decompositions in f64, by faer.
+
+use candle_core::{Device, Tensor as Candle};
+use faer::linalg::triangular_solve;
+use faer::{Mat, MatRef, Side, get_global_parallelism};
+use napi_derive::napi;
+
+use crate::error::{Result, failure};
+use crate::tensor::{Tensor, wrap};
+
+/// Reads a matrix of f64, transposed views included, without a copy.
+fn with_matrix<R>(tensor: &Tensor, read: impl FnOnce(MatRef<'_, f64>) -> Result<R>) -> Result<R> {
+    let tensor = tensor.candle()?;
+    let (rows, columns) = tensor.dims2().map_err(failure)?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let candle_core::Storage::Cpu(storage) = &*storage else {
+        return Err(failure("expected a tensor in main memory"));
+    };
+    let values = &storage.as_slice::<f64>().map_err(failure)?[layout.start_offset()..];
+    let stride = layout.stride();
+    read(MatRef::from_row_major_slice_with_strides(values, rows, columns, stride))
+}
+
+trait Strided<'a> {
+    fn from_row_major_slice_with_strides(
+        values: &'a [f64],
+        rows: usize,
+        columns: usize,
+        stride: &[usize],
+    ) -> Self;
+}
+
+impl<'a> Strided<'a> for MatRef<'a, f64> {
+    fn from_row_major_slice_with_strides(
+        values: &'a [f64],
+        rows: usize,
+        columns: usize,
+        stride: &[usize],
+    ) -> Self {
+        let (rs, cs) = (stride[0], stride[1]);
+        assert!(rows == 0 || columns == 0 || (rows - 1) * rs + (columns - 1) * cs < values.len());
+        // SAFETY: the furthest entry was checked to lie inside the slice.
+        unsafe { MatRef::from_raw_parts(values.as_ptr(), rows, columns, rs as isize, cs as isize) }
+    }
+}
+
+fn from_matrix(matrix: MatRef<'_, f64>) -> Result<Tensor> {
+    let (rows, columns) = (matrix.nrows(), matrix.ncols());
+    let mut values = vec![0f64; rows * columns];
+    faer::MatMut::from_row_major_slice_mut(&mut values, rows, columns).copy_from(matrix);
+    wrap(Candle::from_vec(values, (rows, columns), &Device::Cpu))
+}
+
+fn from_vector(values: Vec<f64>) -> Result<Tensor> {
+    let n = values.len();
+    wrap(Candle::from_vec(values, n, &Device::Cpu))
+}
+
+/// Eigenvalues (n, largest first) and eigenvectors (n x n, one a column) of a symmetric matrix; the lower triangle is read.
+#[napi(catch_unwind)]
+pub fn eigh(a: &Tensor) -> Result<Vec<Tensor>> {
+    with_matrix(a, |a| {
+        let eigen = a.self_adjoint_eigen(Side::Lower).map_err(|e| failure(format!("{e:?}")))?;
+        let values: Vec<f64> = eigen.S().column_vector().iter().rev().copied().collect();
+        Ok(vec![from_vector(values)?, from_matrix(eigen.U().reverse_cols())?])
+    })
+}
+
+/// The lower Cholesky factor (n x n), or null when the matrix is not positive definite.
+#[napi(catch_unwind)]
+pub fn cholesky(a: &Tensor) -> Result<Option<Tensor>> {
+    with_matrix(a, |a| match a.llt(Side::Lower) {
+        Ok(factor) => Ok(Some(from_matrix(factor.L())?)),
+        Err(_) => Ok(None),
+    })
+}
+
+/// X with L X = B, or L^T X = B when `transposed`; L is lower triangular.
+#[napi(catch_unwind)]
+pub fn solve_lower(l: &Tensor, b: &Tensor, transposed: bool) -> Result<Tensor> {
+    with_matrix(l, |l| {
+        with_matrix(b, |b| {
+            let mut x = b.to_owned();
+            let parallelism = get_global_parallelism();
+            if transposed {
+                triangular_solve::solve_upper_triangular_in_place(l.transpose(), x.as_mut(), parallelism);
+            } else {
+                triangular_solve::solve_lower_triangular_in_place(l, x.as_mut(), parallelism);
+            }
+            from_matrix(x.as_ref())
+        })
+    })
+}
+
+/// U (m x p), singular values (p, largest first) and V^T (p x n), p = min(m, n).
+#[napi(catch_unwind)]
+pub fn svd(a: &Tensor) -> Result<Vec<Tensor>> {
+    with_matrix(a, |a| {
+        let svd = a.thin_svd().map_err(|e| failure(format!("{e:?}")))?;
+        let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+        Ok(vec![from_matrix(svd.U())?, from_vector(values)?, from_matrix(svd.V().transpose())?])
+    })
+}
+
+#[napi(object, object_from_js = false)]
+pub struct PivotedQr {
+    pub r: Tensor,
+    pub permutation: Vec<u32>,
+}
+
+/// Column-pivoted QR, A P = Q R: R (p x n, p = min(m, n)) and the columns of A in pivot order.
+#[napi(catch_unwind)]
+pub fn qr_pivoted(a: &Tensor) -> Result<PivotedQr> {
+    with_matrix(a, |a| {
+        let qr = a.col_piv_qr();
+        let permutation = qr.P().arrays().0.iter().map(|&i| i as u32).collect();
+        Ok(PivotedQr { r: from_matrix(qr.thin_R())?, permutation })
+    })
+}
+
+/// The orthonormal factor Q (m x p, p = min(m, n)) of A = Q R.
+#[napi(catch_unwind)]
+pub fn orthonormal(a: &Tensor) -> Result<Tensor> {
+    with_matrix(a, |a| {
+        let q: Mat<f64> = a.qr().compute_thin_Q();
+        from_matrix(q.as_ref())
+    })
+}

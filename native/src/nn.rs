@@ -1,0 +1,156 @@
+//! Row-wise transformer operations, parallel over rows and vectorised by run-time dispatch.
+
+use candle_core::{Device, Tensor as Candle};
+use napi::bindgen_prelude::{Float64Array, Uint32Array};
+use napi_derive::napi;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use crate::error::{Result, failure};
+use crate::exp::exp;
+use crate::tensor::{Tensor, with_slice, wrap};
+
+fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
+    wrap(Candle::from_vec(values, (rows, columns), &Device::Cpu))
+}
+
+/// x / sqrt(mean(x^2) + eps) * weight, row by row. x: t x d, weight: d.
+#[napi(catch_unwind)]
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let (x, weight) = (x.candle()?, weight.candle()?);
+    let (t, d) = x.dims2().map_err(failure)?;
+    let mut out = vec![0f32; t * d];
+    with_slice(&x, |x: &[f32]| {
+        with_slice(&weight, |weight: &[f32]| {
+            out.par_chunks_mut(d).zip(x.par_chunks(d)).for_each(|(out, x)| {
+                Arch::new().dispatch(|| {
+                    let squares: f32 = lanes_sum(x, |v| v * v);
+                    let scale = (1.0 / (f64::from(squares) / d as f64 + eps).sqrt()) as f32;
+                    for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
+                        *o = v * scale * w;
+                    }
+                });
+            });
+            Ok(())
+        })
+    })?;
+    matrix(out, t, d)
+}
+
+/// A sum in sixteen independent lanes, so that it vectorises and its order is fixed.
+#[inline(always)]
+fn lanes_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0f32; 16];
+    let chunks = x.chunks_exact(16);
+    let rest: f32 = chunks.remainder().iter().map(|&v| f(v)).sum();
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane += f(v);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// Rotary positions on rows of heads, halves rotated (Su et al. 2021, arXiv:2104.09864; Hugging Face layout).
+/// x: t x (h e); cos and sin: p x (e / 2), row r of x at position r mod p; e is even.
+#[napi(catch_unwind)]
+pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let (x, cos, sin) = (x.candle()?, cos.candle()?, sin.candle()?);
+    let (t, width) = x.dims2().map_err(failure)?;
+    let (positions, half) = cos.dims2().map_err(failure)?;
+    let mut out = vec![0f32; t * width];
+    with_slice(&x, |x: &[f32]| {
+        with_slice(&cos, |cos: &[f32]| {
+            with_slice(&sin, |sin: &[f32]| {
+                let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
+                rows.for_each(|(row, (out, x))| {
+                    let at = (row % positions) * half..(row % positions + 1) * half;
+                    rotate(out, x, &cos[at.clone()], &sin[at]);
+                });
+                Ok(())
+            })
+        })
+    })?;
+    matrix(out, t, width)
+}
+
+fn rotate(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    for (out, x) in out.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
+        let (low, high) = out.split_at_mut(half);
+        for i in 0..half {
+            low[i] = x[i] * cos[i] - x[i + half] * sin[i];
+            high[i] = x[i + half] * cos[i] + x[i] * sin[i];
+        }
+    }
+}
+
+/// silu(gate) * up, entry by entry (Shazeer 2020, arXiv:2002.05202). Both t x f.
+#[napi(catch_unwind)]
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let (gate, up) = (gate.candle()?, up.candle()?);
+    let (t, f) = gate.dims2().map_err(failure)?;
+    let mut out = vec![0f32; t * f];
+    with_slice(&gate, |gate: &[f32]| {
+        with_slice(&up, |up: &[f32]| {
+            let rows = out.par_chunks_mut(f).zip(gate.par_chunks(f)).zip(up.par_chunks(f));
+            rows.for_each(|((out, gate), up)| {
+                Arch::new().dispatch(|| {
+                    for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
+                        *o = g / (1.0 + exp(-g)) * u;
+                    }
+                });
+            });
+            Ok(())
+        })
+    })?;
+    matrix(out, t, f)
+}
+
+/// log(sum(exp(logits))) of one row.
+fn log_sum_exp(row: &[f32]) -> f64 {
+    Arch::new().dispatch(|| {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row.chunks(1024).map(|c| f64::from(lanes_sum(c, |v| exp(v - max)))).sum();
+        f64::from(max) + sum.ln()
+    })
+}
+
+/// Negative log-likelihood of each row's target, in f64. logits: t x v, targets: t.
+#[napi(catch_unwind)]
+pub fn negative_log_likelihood(logits: &Tensor, targets: Uint32Array) -> Result<Float64Array> {
+    let logits = logits.candle()?;
+    let (_, v) = logits.dims2().map_err(failure)?;
+    with_slice(&logits, |logits: &[f32]| {
+        let rows = logits.par_chunks(v).zip(targets.par_iter());
+        Ok(rows.map(|(row, &y)| log_sum_exp(row) - f64::from(row[y as usize])).collect::<Vec<_>>().into())
+    })
+}
+
+/// KL(p || q) of each row in f64, p = softmax(reference), q = softmax(logits). Both t x v.
+#[napi(catch_unwind)]
+pub fn kl_divergence(reference: &Tensor, logits: &Tensor) -> Result<Float64Array> {
+    let (reference, logits) = (reference.candle()?, logits.candle()?);
+    let (_, v) = logits.dims2().map_err(failure)?;
+    with_slice(&reference, |reference: &[f32]| {
+        with_slice(&logits, |logits: &[f32]| {
+            let rows = reference.par_chunks(v).zip(logits.par_chunks(v));
+            Ok(rows.map(|(p, q)| row_divergence(p, q)).collect::<Vec<_>>().into())
+        })
+    })
+}
+
+fn row_divergence(p: &[f32], q: &[f32]) -> f64 {
+    let (p_log, q_log) = (log_sum_exp(p), log_sum_exp(q));
+    Arch::new().dispatch(|| {
+        let mut total = 0f64;
+        for (p, q) in p.chunks(256).zip(q.chunks(256)) {
+            let mut sum = 0f32;
+            for (&p, &q) in p.iter().zip(q) {
+                sum += exp(p - p_log as f32) * ((p - p_log as f32) - (q - q_log as f32));
+            }
+            total += f64::from(sum);
+        }
+        total
+    })
+}

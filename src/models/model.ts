@@ -1,0 +1,134 @@
+/**
+ * The contract of an architecture family, and what every family shares: linear layers that may be factored, and a block's
+ * forward pass cut at its sites, so that the same code calibrates, evaluates and generates, before and after compression.
+ *
+ *   t tokens (rows) · d hidden size · m x n a projection's weight, out x in · k rank
+ */
+import { type RopeTable, scope, type Tensor } from "../tensor/index.ts";
+
+/** y = W x + b with W whole, or W = left right. */
+export type Linear = Dense | LowRank;
+
+export interface Dense {
+  readonly weight: Tensor; // m x n
+  readonly bias?: Tensor; // 1 x m
+}
+
+export interface LowRank {
+  readonly left: Tensor; // m x k
+  readonly right: Tensor; // k x n
+  readonly bias?: Tensor; // 1 x m
+}
+
+/** Applies a linear layer to rows: t x n to t x m. */
+export function linear(x: Tensor, layer: Linear): Tensor {
+  return scope(() => {
+    const y = "weight" in layer ? x.matmul(layer.weight.T) : x.matmul(layer.right.T).matmul(layer.left.T);
+    return layer.bias ? y.add(layer.bias) : y;
+  });
+}
+
+/** One input activation, and the projections that read it: they share one Gram matrix. */
+export interface Site {
+  readonly name: string;
+  readonly projections: readonly string[];
+}
+
+/** A linear map of a block, by its name in the checkpoint without `.weight`. */
+export interface ProjectionShape {
+  /** Full name, `model.layers.3.self_attn.q_proj`. */
+  readonly name: string;
+  readonly site: string;
+  readonly rows: number;
+  readonly columns: number;
+  /** Whether the checkpoint holds a bias for it. */
+  readonly bias: boolean;
+}
+
+/** The weights of one block, by names relative to it (`self_attn.q_proj`, `input_layernorm`). */
+export interface BlockWeights {
+  readonly linears: Map<string, Linear>;
+  readonly vectors: Map<string, Tensor>;
+}
+
+/** Keys and values of the tokens already seen by a block, one sequence. */
+export interface BlockCache {
+  keys?: Tensor;
+  values?: Tensor;
+}
+
+/** What a block needs to know of the tokens it is given. */
+export interface Run {
+  /** Independent sequences of equal length, stacked along the rows. */
+  readonly sequences: number;
+  /** Rotary angles, a row for each position of a sequence. */
+  readonly positions: RopeTable;
+  readonly cache?: BlockCache;
+}
+
+/** Between two sites: the residual stream, and the input of the site just reached. */
+export interface BlockState {
+  readonly x: Tensor; // t x d
+  readonly input: Tensor; // t x n
+}
+
+/** The way to one site: from the state at the site before it (the residual stream alone for the first). */
+export interface Stage extends Site {
+  advance(state: BlockState, block: Block): BlockState;
+}
+
+/** All that a stage reads. */
+export interface Block {
+  readonly config: ModelConfig;
+  readonly weights: BlockWeights;
+  readonly run: Run;
+}
+
+/** What every family's config says; families extend it. */
+export interface ModelConfig {
+  readonly modelType: string;
+  readonly hiddenSize: number;
+  readonly blocks: number;
+  readonly vocabulary: number;
+  readonly tiedEmbeddings: boolean;
+  readonly normEps: number;
+  /** Longest sequence that the model was made for. */
+  readonly maxPositions: number;
+  /** Ranks of the projections stored as factors, by full name; empty for a dense model. */
+  readonly ranks: ReadonlyMap<string, number>;
+  /** Projections that compression gave a bias, by full name. */
+  readonly addedBiases: ReadonlySet<string>;
+}
+
+export interface Architecture {
+  /** The `model_type` values of config.json that this family serves. */
+  readonly modelTypes: readonly string[];
+  /** @throws ConfigError naming the key that is missing or wrong. */
+  parseConfig(json: Record<string, unknown>): ModelConfig;
+  /** The projections of one block, in forward order, in their dense shape. */
+  projections(config: ModelConfig, block: number): readonly ProjectionShape[];
+  /** Full names and shapes of every other tensor of a block, of the embedding and the head. */
+  otherTensors(config: ModelConfig): ReadonlyMap<string, readonly number[]>;
+  /** Rotary angles of `count` positions from `start`. */
+  positions(config: ModelConfig, start: number, count: number): RopeTable;
+  readonly stages: readonly Stage[];
+  /** The block's output from the state at its last site. */
+  leave(state: BlockState, block: Block): Tensor;
+}
+
+/** One block's forward pass, t x d to t x d; `observe` sees the input of every site. */
+export function forwardBlock(
+  architecture: Architecture,
+  x: Tensor,
+  block: Block,
+  observe: (site: string, input: Tensor) => void = () => {},
+): Tensor {
+  return scope(() => {
+    let state: BlockState = { x, input: x };
+    for (const stage of architecture.stages) {
+      state = stage.advance(state, block);
+      observe(stage.name, state.input);
+    }
+    return architecture.leave(state, block);
+  });
+}
