@@ -1,0 +1,77 @@
+/** The options of every command, checked once for the command line and the library alike. Units are in the names. */
+import { z } from "zod";
+import { UsageError } from "../errors.ts";
+
+const count = z.number().int().positive();
+/** A fraction that is kept, in (0, 1]. */
+const keep = z.number().gt(0).lte(1);
+
+export const compressOptions = z.strictObject({
+  /** A Hugging Face folder, a GGUF file or a rankfold output. */
+  model: z.string().min(1),
+  /** The folder to write; must not exist or be empty. */
+  out: z.string().min(1),
+  method: z.string().default("nsvd-i"),
+  /** Fraction of the parameters of the blocks' projections that is kept. */
+  keep: keep.default(0.8),
+  allocate: z.string().default("uniform"),
+  /** Calibration text; data-free methods need none. */
+  calibration: z.string().optional(),
+  /** Calibration windows, and tokens a window. */
+  samples: count.default(128),
+  window: count.min(2).default(512),
+  /** Which activations later blocks see. `rom` defaults to compressed, all others to original. */
+  propagate: z.enum(["original", "compressed"]).optional(),
+  /** Share k1 / k of the rank that nested methods give to the activation-aware step. */
+  nesting: z.number().min(0).max(1).default(0.95),
+  /** ASVD's exponent. */
+  alpha: z.number().min(0).max(2).default(0.5),
+  dtype: z.enum(["f32", "bf16", "f16"]).optional(),
+  rankMultiple: count.default(1),
+  /** Regular expressions on tensor names. */
+  include: z.string().optional(),
+  exclude: z.string().optional(),
+  threads: count.optional(),
+  /** Bytes; a plan that needs more is refused before it starts. */
+  memoryBytes: count.optional(),
+  workDir: z.string().optional(),
+  resume: z.boolean().default(false),
+  dryRun: z.boolean().default(false),
+});
+
+export const evaluateOptions = z.strictObject({
+  model: z.string().min(1),
+  /** `.txt` is one stream; `.jsonl` joins the `text` fields with a blank line. */
+  texts: z.array(z.string()).min(1),
+  window: count.min(2).default(2048),
+  maxWindows: count.optional(),
+  threads: count.optional(),
+  memoryBytes: count.optional(),
+});
+
+export const generateOptions = z.strictObject({
+  model: z.string().min(1),
+  prompt: z.string(),
+  tokens: count.default(64),
+  /** 0 is greedy. */
+  temperature: z.number().min(0).default(0),
+  seed: z.number().int().nonnegative().default(0),
+  /** Put the prompt through the model's chat template; on when the model has one. */
+  chat: z.boolean().optional(),
+  threads: count.optional(),
+});
+
+export const inspectOptions = z.strictObject({ model: z.string().min(1) });
+
+export type CompressOptions = z.input<typeof compressOptions>;
+export type EvaluateOptions = z.input<typeof evaluateOptions>;
+export type GenerateOptions = z.input<typeof generateOptions>;
+export type InspectOptions = z.input<typeof inspectOptions>;
+
+/** Fills in the defaults. @throws UsageError naming the first option that is wrong. */
+export function parseOptions<S extends z.ZodType>(schema: S, options: z.input<S>): z.output<S> {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new UsageError(`option ${issue?.path.join(".") || "list"}: ${issue?.message}`);
+}

@@ -1,0 +1,100 @@
+/** What the commands give back; with `--json` these objects are printed as they are. */
+
+export interface ProjectionReport {
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  /** Inner dimension of the factors; null where the projection stayed dense. */
+  readonly rank: number | null;
+  /** Share of ||W X||^2 that the factors keep on the calibration inputs; null where nothing was measured. */
+  readonly retainedEnergy: number | null;
+  /** ||W - W'||_F / ||W||_F. */
+  readonly relativeError: number;
+  /** Added to the Gram matrix's diagonal, relative to its mean. */
+  readonly damping: number;
+}
+
+export interface CompressResult {
+  readonly out: string;
+  readonly method: string;
+  readonly keep: number;
+  /** Fraction kept of the blocks' projections, and of the whole model. */
+  readonly keptProjections: number;
+  readonly keptTotal: number;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Seconds by stage. */
+  readonly stages: { readonly forward: number; readonly statistics: number; readonly factorize: number; readonly write: number };
+  readonly peakRssBytes: number;
+  readonly projections: readonly ProjectionReport[];
+}
+
+/** What `compress --dry-run` prints: all that is known before anything is computed. */
+export interface CompressPlan {
+  readonly model: string;
+  readonly method: string;
+  readonly keep: number;
+  readonly keptProjections: number;
+  readonly keptTotal: number;
+  readonly parametersBefore: number;
+  readonly parametersAfter: number;
+  readonly bytesAfter: number;
+  readonly calibrationTokens: number;
+  /** Predicted peak resident memory. */
+  readonly peakBytes: number;
+  readonly projections: readonly { readonly name: string; readonly rows: number; readonly columns: number; readonly rank: number | null }[];
+}
+
+export interface TextResult {
+  readonly file: string;
+  readonly tokens: number;
+  readonly windows: number;
+  readonly window: number;
+  readonly perplexity: number;
+  readonly meanNll: number;
+}
+
+export interface EvaluateResult {
+  readonly model: string;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly texts: readonly TextResult[];
+  readonly tasks: readonly unknown[];
+  readonly seconds: number;
+  readonly peakRssBytes: number;
+}
+
+export interface GenerateResult {
+  readonly model: string;
+  readonly prompt: string;
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly tokens: number;
+  readonly seconds: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface InspectResult {
+  readonly model: string;
+  readonly modelType: string;
+  readonly blocks: number;
+  readonly hiddenSize: number;
+  readonly vocabulary: number;
+  readonly parameters: number;
+  readonly bytes: number;
+  /** How the weights are stored, most common first. */
+  readonly formats: readonly string[];
+  /** The method that made it; null for a model that was not compressed. */
+  readonly compressedBy: string | null;
+  /** The projections of one block each kind, with how many blocks share the shape. */
+  readonly projections: readonly {
+    readonly name: string;
+    readonly rows: number;
+    readonly columns: number;
+    readonly blocks: number;
+    readonly breakEvenRank: number;
+    /** Ranks over the blocks, lowest and highest; null where dense. */
+    readonly ranks: readonly [number, number] | null;
+  }[];
+}
