@@ -43,7 +43,12 @@ export interface CompressPlan {
   readonly calibrationTokens: number;
   /** Predicted peak resident memory. */
   readonly peakBytes: number;
-  readonly projections: readonly { readonly name: string; readonly rows: number; readonly columns: number; readonly rank: number | null }[];
+  readonly projections: readonly {
+    readonly name: string;
+    readonly rows: number;
+    readonly columns: number;
+    readonly rank: number | null;
+  }[];
 }
 
 export interface TextResult {

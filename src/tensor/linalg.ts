@@ -28,7 +28,11 @@ export function eigh(A: Tensor): Eigen {
 /** Thin singular value decomposition. */
 export function svd(A: Tensor): Svd {
   return scope(() => {
-    const [U, values, Vt] = call("svd", () => native.svd(A.to("f64").handle)).map((t) => new Tensor(t)) as [Tensor, Tensor, Tensor];
+    const [U, values, Vt] = call("svd", () => native.svd(A.to("f64").handle)).map((t) => new Tensor(t)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     return { U, values: values.toFloat64Array(), Vt };
   });
 }
@@ -88,7 +92,12 @@ export function identity(n: number): Tensor {
 export function diagonal(A: Tensor): Float64Array {
   square("diagonal", A);
   const n = A.rows;
-  return scope(() => A.contiguous().reshape(n * n, 1).selectRows(Array.from({ length: n }, (_, i) => i * (n + 1))).toFloat64Array());
+  return scope(() =>
+    A.contiguous()
+      .reshape(n * n, 1)
+      .selectRows(Array.from({ length: n }, (_, i) => i * (n + 1)))
+      .toFloat64Array(),
+  );
 }
 
 /** A + value I. */

@@ -1,7 +1,7 @@
 /** Transformer operations on rows of tokens, f32. */
 import { ShapeError } from "../errors.ts";
 import { call, native } from "./native.ts";
-import { describe, Tensor, wrap } from "./tensor.ts";
+import { describe, type Tensor, wrap } from "./tensor.ts";
 
 /** x / sqrt(mean(x^2) + eps) * weight, row by row. x: t x d, weight: d. */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
@@ -38,7 +38,12 @@ export interface Attention {
  * softmax(q k^T scale, causal) v, without a tokens x tokens matrix in memory.
  * q: (b t) x (h e), k: (b s) x (g e), v: (b s) x (g e'); gives (b t) x (h e'). s - t keys come from a cache.
  */
-export function causalAttention(q: Tensor, k: Tensor, v: Tensor, { sequences, queryHeads, keyValueHeads, scale, window = 0 }: Attention): Tensor {
+export function causalAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  { sequences, queryHeads, keyValueHeads, scale, window = 0 }: Attention,
+): Tensor {
   const fits =
     queryHeads % keyValueHeads === 0 &&
     q.rows % sequences === 0 &&
@@ -78,6 +83,7 @@ export function negativeLogLikelihood(logits: Tensor, targets: Uint32Array): Flo
 
 /** KL(softmax(reference) || softmax(logits)) of each row, f64. Both t x v. */
 export function klDivergence(reference: Tensor, logits: Tensor): Float64Array {
-  if (reference.rows !== logits.rows || reference.columns !== logits.columns) throw new ShapeError("klDivergence", describe(reference), describe(logits));
+  if (reference.rows !== logits.rows || reference.columns !== logits.columns)
+    throw new ShapeError("klDivergence", describe(reference), describe(logits));
   return call("klDivergence", () => native.klDivergence(reference.handle, logits.handle));
 }

@@ -113,7 +113,8 @@ export class Tensor {
 
   private range(dimension: number, start: number, end: number): Tensor {
     const length = this.shape[dimension] ?? 0;
-    if (start < 0 || end < start || end > length) throw new ShapeError("range", `0 <= start <= end <= ${length}`, `${start}, ${end}`);
+    if (start < 0 || end < start || end > length)
+      throw new ShapeError("range", `0 <= start <= end <= ${length}`, `${start}, ${end}`);
     return wrap("range", () => this.handle.narrow(dimension, start, end - start));
   }
 
@@ -158,7 +159,8 @@ export class Tensor {
 
   private entrywise(operation: "add" | "sub" | "mul" | "div", other: Tensor): Tensor {
     const fits = other.shape.every((n, i) => n === 1 || n === this.shape[i + this.shape.length - other.shape.length]);
-    if (!fits || other.dtype !== this.dtype) throw new ShapeError(operation, `${describe(this)} or a shape that repeats to it`, describe(other));
+    if (!fits || other.dtype !== this.dtype)
+      throw new ShapeError(operation, `${describe(this)} or a shape that repeats to it`, describe(other));
     return wrap(operation, () => this.handle[operation](other.handle));
   }
 
@@ -200,7 +202,8 @@ export class Tensor {
 
   /** Matrix product, m x k times k x n. */
   matmul(other: Tensor): Tensor {
-    if (this.columns !== other.rows || this.dtype !== other.dtype) throw new ShapeError("matmul", `${this.dtype} of ${this.columns} rows`, describe(other));
+    if (this.columns !== other.rows || this.dtype !== other.dtype)
+      throw new ShapeError("matmul", `${this.dtype} of ${this.columns} rows`, describe(other));
     return wrap("matmul", () => this.handle.matmul(other.handle));
   }
 }
@@ -217,12 +220,22 @@ export function describe(tensor: Tensor): string {
 
 /** Joins matrices side by side. */
 export function hcat(...parts: Tensor[]): Tensor {
-  return wrap("hcat", () => native.concatenate(parts.map((p) => p.handle), 1));
+  return wrap("hcat", () =>
+    native.concatenate(
+      parts.map((p) => p.handle),
+      1,
+    ),
+  );
 }
 
 /** Stacks matrices one below the other. */
 export function vcat(...parts: Tensor[]): Tensor {
-  return wrap("vcat", () => native.concatenate(parts.map((p) => p.handle), 0));
+  return wrap("vcat", () =>
+    native.concatenate(
+      parts.map((p) => p.handle),
+      0,
+    ),
+  );
 }
 
 /**

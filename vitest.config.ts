@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    testTimeout: 60_000,
+    // Under CI the counts are also written as JSON, from which .ci/run makes its last line.
+    reporters: process.env.CI ? ["default", "json"] : ["default"],
+    outputFile: { json: "out/tests.json" },
+  },
+});
