@@ -28,16 +28,11 @@ export function linear(x: Tensor, layer: Linear): Tensor {
   });
 }
 
-/** One input activation, and the projections that read it: they share one Gram matrix. */
-export interface Site {
-  readonly name: string;
-  readonly projections: readonly string[];
-}
-
 /** A linear map of a block, by its name in the checkpoint without `.weight`. */
 export interface ProjectionShape {
   /** Full name, `model.layers.3.self_attn.q_proj`. */
   readonly name: string;
+  /** The site whose activation it reads; projections of one site share a Gram matrix. */
   readonly site: string;
   readonly rows: number;
   readonly columns: number;
@@ -51,7 +46,7 @@ export interface BlockWeights {
   readonly vectors: Map<string, Tensor>;
 }
 
-/** Keys and values of the tokens already seen by a block, one sequence. */
+/** Keys and values of the tokens already seen by a block, one sequence; they outlive every scope until disposed. */
 export interface BlockCache {
   keys?: Tensor;
   values?: Tensor;
@@ -72,20 +67,23 @@ export interface BlockState {
   readonly input: Tensor; // t x n
 }
 
-/** The way to one site: from the state at the site before it (the residual stream alone for the first). */
-export interface Stage extends Site {
-  advance(state: BlockState, block: Block): BlockState;
+/** The way to one site, from the state at the site before it (at the first, `input` is the residual stream). */
+export interface Stage<C extends ModelConfig = ModelConfig> {
+  /** The site's name: an input activation that one or more projections read, and whose Gram matrix they share. */
+  readonly name: string;
+  advance(state: BlockState, block: Block<C>): BlockState;
 }
 
 /** All that a stage reads. */
-export interface Block {
-  readonly config: ModelConfig;
+export interface Block<C extends ModelConfig = ModelConfig> {
+  readonly config: C;
   readonly weights: BlockWeights;
   readonly run: Run;
 }
 
 /** What every family's config says; families extend it. */
 export interface ModelConfig {
+  /** The dense model's `model_type`. */
   readonly modelType: string;
   readonly hiddenSize: number;
   readonly blocks: number;
@@ -100,20 +98,21 @@ export interface ModelConfig {
   readonly addedBiases: ReadonlySet<string>;
 }
 
-export interface Architecture {
+export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** The `model_type` values of config.json that this family serves. */
   readonly modelTypes: readonly string[];
-  /** @throws ConfigError naming the key that is missing or wrong. */
-  parseConfig(json: Record<string, unknown>): ModelConfig;
+  /** The family's own keys, added to what all families share. @throws ConfigError naming the key that is missing or wrong. */
+  parseConfig(json: Record<string, unknown>, shared: ModelConfig): C;
   /** The projections of one block, in forward order, in their dense shape. */
-  projections(config: ModelConfig, block: number): readonly ProjectionShape[];
-  /** Full names and shapes of every other tensor of a block, of the embedding and the head. */
-  otherTensors(config: ModelConfig): ReadonlyMap<string, readonly number[]>;
+  projections(config: C, block: number): readonly ProjectionShape[];
+  /** Names of a block's normalisation weights, d values each. */
+  readonly norms: readonly string[];
   /** Rotary angles of `count` positions from `start`. */
-  positions(config: ModelConfig, start: number, count: number): RopeTable;
-  readonly stages: readonly Stage[];
+  positions(config: C, start: number, count: number): RopeTable;
+  /** The block's forward pass, cut at its sites, in order. */
+  readonly stages: readonly Stage<C>[];
   /** The block's output from the state at its last site. */
-  leave(state: BlockState, block: Block): Tensor;
+  leave(state: BlockState, block: Block<C>): Tensor;
 }
 
 /** One block's forward pass, t x d to t x d; `observe` sees the input of every site. */

@@ -1,0 +1,15 @@
+/** Allocation rules by the name that the user types. */
+import { UsageError } from "../errors.ts";
+import { nearestName } from "../nearest-name.ts";
+import type { Allocator } from "./allocator.ts";
+import { uniform } from "./uniform.ts";
+
+export const ALLOCATORS: readonly Allocator[] = [uniform];
+
+/** @throws UsageError naming the known rules. */
+export function allocatorNamed(name: string): Allocator {
+  const found = ALLOCATORS.find((allocator) => allocator.name === name);
+  if (found) return found;
+  const names = ALLOCATORS.map((allocator) => allocator.name);
+  throw new UsageError(`--allocate ${name} is not known; ${nearestName(name, names) ? `did you mean ${nearestName(name, names)}? ` : ""}known are ${names.join(", ")}`);
+}

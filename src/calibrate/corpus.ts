@@ -1,0 +1,47 @@
+/** Text files -> windows of tokens, by the conventions that make numbers comparable: no special tokens, no randomness. */
+import { readFileSync } from "node:fs";
+import { FormatError, StorageError, UsageError } from "../errors.ts";
+
+/** A text file whole: `.jsonl` rows' `text` fields joined by a blank line, anything else as it is. @throws StorageError, FormatError */
+export function readText(file: string): string {
+  const text = readFile(file);
+  if (!file.endsWith(".jsonl")) return text;
+  const rows = text.split("\n").filter((line) => line.trim() !== "");
+  return rows.map((line, i) => textField(file, line, i + 1)).join("\n\n");
+}
+
+function readFile(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new StorageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give the path of a text file`, { cause });
+  }
+}
+
+function textField(file: string, line: string, row: number): string {
+  try {
+    const { text } = JSON.parse(line);
+    if (typeof text === "string") return text;
+  } catch {
+    throw new FormatError(file, `line ${row} is not JSON`);
+  }
+  throw new FormatError(file, `line ${row} has no "text" field`);
+}
+
+/** All non-overlapping windows of a token stream, the rest dropped. */
+export function windowsOf(tokens: Uint32Array, window: number): Uint32Array[] {
+  return Array.from({ length: Math.floor(tokens.length / window) }, (_, i) => tokens.subarray(i * window, (i + 1) * window));
+}
+
+/**
+ * `samples` windows spread evenly over the text: sample i of N is window floor(i B / N) of B.
+ * @throws UsageError when the text holds fewer than `samples` windows.
+ */
+export function sampleWindows(tokens: Uint32Array, samples: number, window: number, file: string): Uint32Array[] {
+  const windows = windowsOf(tokens, window);
+  if (windows.length < samples) {
+    const remedy = "give a longer text, or a smaller --samples or --window";
+    throw new UsageError(`${file}: ${samples} windows of ${window} tokens were asked for, the text holds ${windows.length}; ${remedy}`);
+  }
+  return Array.from({ length: samples }, (_, i) => windows[Math.floor((i * windows.length) / samples)] as Uint32Array);
+}

@@ -1,0 +1,33 @@
+/** What is summed at each site of a block while calibration text runs through it. */
+import { NumericsError } from "../errors.ts";
+import type { InputStatistics } from "../methods/method.ts";
+import { scope, type Tensor, TokenSums } from "../tensor/index.ts";
+
+/** The sums of one block, by site; only the sites asked for. */
+export class SiteSums {
+  private readonly sums = new Map<string, TokenSums>();
+
+  /** @param widths values of each wanted site's input. */
+  constructor(widths: ReadonlyMap<string, number>) {
+    for (const [site, width] of widths) this.sums.set(site, new TokenSums(width));
+  }
+
+  add(site: string, input: Tensor): void {
+    this.sums.get(site)?.add(input);
+  }
+
+  /** @throws NumericsError when the sums are not finite. The caller's scope owns the tensors. */
+  statistics(site: string, where: string): InputStatistics {
+    const sums = this.sums.get(site) as TokenSums;
+    const gram = sums.gram();
+    if (!gram.isFinite()) throw new NumericsError(`${where}, ${site}: the activations have NaN or infinite values`);
+    const moments = scope(() => sums.moments().toFloat64Array()); // 3 x n
+    const row = (i: number) => moments.slice(i * sums.width, (i + 1) * sums.width);
+    const mean = (i: number) => row(i).map((value) => value / sums.tokens);
+    return { tokens: sums.tokens, gram, mean: mean(0), meanAbs: mean(1), maxAbs: row(2) };
+  }
+
+  dispose(): void {
+    for (const sums of this.sums.values()) sums.dispose();
+  }
+}

@@ -1,0 +1,41 @@
+/** One sequence, token by token: all weights in memory, keys and values of past tokens cached in every block. */
+import { type Head, logitsOf, readHead } from "../models/forward.ts";
+import type { Model } from "../models/load.ts";
+import { type BlockCache, type BlockWeights, forwardBlock } from "../models/model.ts";
+import { EMBEDDING, readBlock } from "../models/weights.ts";
+import { dispose, embed, keep, scope, type Tensor } from "../tensor/index.ts";
+
+export class Decoder {
+  private readonly model: Model;
+  private readonly table: Tensor; // v x d
+  private readonly head: Head;
+  private readonly blocks: readonly { readonly weights: BlockWeights; readonly cache: BlockCache }[];
+  private seen = 0;
+
+  constructor(model: Model) {
+    const { checkpoint, architecture, config } = model;
+    this.model = model;
+    this.head = keep(readHead(model));
+    this.table = config.tiedEmbeddings ? this.head.table : keep(checkpoint.read(EMBEDDING));
+    this.blocks = Array.from({ length: config.blocks }, (_, i) => {
+      return { weights: keep(readBlock(checkpoint, architecture, config, i)), cache: {} };
+    });
+  }
+
+  /** Logits (v values) after the last of these further tokens. */
+  advance(tokens: Uint32Array): Float32Array {
+    return scope(() => {
+      const { architecture, config } = this.model;
+      const positions = architecture.positions(config, this.seen, tokens.length);
+      let x = embed(this.table, tokens); // t x d
+      for (const { weights, cache } of this.blocks) x = forwardBlock(architecture, x, { config, weights, run: { sequences: 1, positions, cache } });
+      this.seen += tokens.length;
+      return logitsOf(this.model, this.head, x.rowRange(tokens.length - 1, tokens.length).contiguous()).toFloat32Array();
+    });
+  }
+
+  dispose(): void {
+    dispose([this.table, this.head.norm, this.head.table]);
+    for (const { weights, cache } of this.blocks) dispose([weights.linears, weights.vectors, cache.keys, cache.values]);
+  }
+}

@@ -1,0 +1,38 @@
+/** Choosing the next token from logits: greedy at temperature 0, otherwise by their softmax, reproducible from a seed. */
+
+/** @returns a function from the logits of one position (v values) to a token id. */
+export function sampler({ temperature, seed }: { temperature: number; seed: number }): (logits: Float32Array) => number {
+  if (temperature === 0) return greedy;
+  const random = mulberry32(seed);
+  return (logits) => draw(logits, temperature, random());
+}
+
+/** The id of the largest logit, the first of equals. */
+export function greedy(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
+  return best;
+}
+
+/** The id at which the cumulated softmax(logits / temperature) passes `point` in [0, 1). */
+function draw(logits: Float32Array, temperature: number, point: number): number {
+  const max = logits[greedy(logits)] as number;
+  const weights = Float64Array.from(logits, (logit) => Math.exp((logit - max) / temperature));
+  let left = point * weights.reduce((a, b) => a + b, 0);
+  for (let i = 0; i < weights.length; i++) {
+    left -= weights[i] as number;
+    if (left < 0) return i;
+  }
+  return weights.length - 1;
+}
+
+/** A small 32-bit generator of numbers in [0, 1) (mulberry32, public domain): enough for sampling, the same everywhere. */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * The forward pass block by block over many windows of tokens at once: one block's weights in memory, and the residual
+ * stream of all windows. Calibration, evaluation and the measurements of allocators all run on it.
+ */
+import { NumericsError } from "../errors.ts";
+import { dispose, embed, keep, rmsNorm, scope, type Tensor } from "../tensor/index.ts";
+import type { Model } from "./load.ts";
+import type { BlockWeights, Run } from "./model.ts";
+import { forwardBlock } from "./model.ts";
+import { EMBEDDING, FINAL_NORM, HEAD, readBlock } from "./weights.ts";
+
+/** Rows that go through a block together: enough for the matrix products, few enough for the cache. */
+const BATCH_TOKENS = 2048;
+
+/** Windows of equal length that run through the blocks together, and their residual stream. */
+export interface Batch {
+  readonly run: Run;
+  /** (sequences * window) x d */
+  x: Tensor;
+}
+
+/** Looks up the windows (each `window` token ids) and groups them into batches. The caller disposes of each batch's x. */
+export function embedWindows(model: Model, windows: readonly Uint32Array[]): Batch[] {
+  const length = windows[0]?.length ?? 0;
+  const positions = keep(model.architecture.positions(model.config, 0, length));
+  const sequences = Math.max(1, Math.floor(BATCH_TOKENS / length));
+  return scope(() => {
+    const table = model.checkpoint.read(EMBEDDING);
+    return Array.from({ length: Math.ceil(windows.length / sequences) }, (_, i) => {
+      const group = windows.slice(i * sequences, (i + 1) * sequences);
+      const x = keep(embed(table, concat(group)));
+      return { run: { sequences: group.length, positions }, x };
+    });
+  });
+}
+
+function concat(parts: readonly Uint32Array[]): Uint32Array {
+  const all = new Uint32Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Runs every batch through one block, in place; `observe` sees each site's input. */
+export function advanceBatches(
+  model: Model,
+  batches: readonly Batch[],
+  weights: BlockWeights,
+  block: number,
+  observe: (site: string, input: Tensor) => void = () => {},
+  between: () => void = () => {},
+): void {
+  const { architecture, config } = model;
+  for (const batch of batches) {
+    between();
+    setStream(batch, forwardBlock(architecture, batch.x, { config, weights, run: batch.run }, observe), block);
+  }
+}
+
+/** Replaces a batch's residual stream and frees the old one. @throws NumericsError when the new one is not finite. */
+export function setStream(batch: Batch, x: Tensor, block: number): void {
+  if (!x.isFinite()) throw new NumericsError(`block ${block}: its output has NaN or infinite values; the model's weights do not fit this text`);
+  batch.x.dispose();
+  batch.x = keep(x);
+}
+
+/** Runs windows through all blocks; the caller disposes of each batch's x, the last block's output. */
+export function forwardWindows(model: Model, windows: readonly Uint32Array[], between: (block: number) => void = () => {}): Batch[] {
+  const batches = embedWindows(model, windows);
+  for (let block = 0; block < model.config.blocks; block++) {
+    scope(() => {
+      const weights = readBlock(model.checkpoint, model.architecture, model.config, block);
+      advanceBatches(model, batches, weights, block, undefined, () => between(block));
+    });
+  }
+  return batches;
+}
+
+/** The final norm and the head of a model, read once. */
+export interface Head {
+  readonly norm: Tensor;
+  readonly table: Tensor; // v x d
+}
+
+export function readHead({ checkpoint, config }: Model): Head {
+  return { norm: checkpoint.read(FINAL_NORM), table: checkpoint.read(config.tiedEmbeddings ? EMBEDDING : HEAD) };
+}
+
+/** Logits of rows of the last block's output: t x d to t x v. */
+export function logitsOf(model: Model, head: Head, x: Tensor): Tensor {
+  return scope(() => rmsNorm(x, head.norm, model.config.normEps).matmul(head.table.T));
+}
+
+export function disposeBatches(batches: readonly Batch[]): void {
+  for (const batch of batches) dispose([batch.x, batch.run.positions.cos, batch.run.positions.sin]);
+}

@@ -1,0 +1,133 @@
+/**
+ * Llama family (Llama 1-3, SmolLM2, TinyLlama, Vicuna, Mistral): RMSNorm, rotary positions, grouped-query attention, gated
+ * SiLU MLP. Touvron et al. 2023, arXiv:2302.13971; Jiang et al. 2023, arXiv:2310.06825. Tensor names are the checkpoints'.
+ *
+ *   t tokens · d hiddenSize · h query heads · g key/value heads · e headDim · f intermediateSize
+ */
+import { ConfigError, UnsupportedError } from "../errors.ts";
+import { type Attention, causalAttention, dispose, keep, rmsNorm, rope, swiglu, type Tensor, vcat } from "../tensor/index.ts";
+import { boolean, type Json, positive, positiveInt } from "./config.ts";
+import { type Architecture, type Block, type BlockCache, type Linear, linear, type ModelConfig, type ProjectionShape } from "./model.ts";
+import { parseRotation, type Rotation, ropeTable } from "./rope.ts";
+
+export interface LlamaConfig extends ModelConfig {
+  readonly heads: { readonly query: number; readonly keyValue: number; readonly dim: number };
+  readonly intermediateSize: number;
+  readonly attentionBias: boolean;
+  readonly mlpBias: boolean;
+  /** Keys a query sees, itself included; absent where it sees all before it. */
+  readonly slidingWindow?: number;
+  readonly rotation: Rotation;
+}
+
+export const llama: Architecture<LlamaConfig> = {
+  modelTypes: ["llama", "mistral"],
+
+  parseConfig(json, shared) {
+    const hiddenSize = positiveInt(json, "hidden_size");
+    const query = positiveInt(json, "num_attention_heads");
+    const dim = positiveInt(json, "head_dim", hiddenSize / query);
+    const keyValue = positiveInt(json, "num_key_value_heads", query);
+    if (dim % 2 !== 0) throw new ConfigError("head_dim", `must be even for rotary positions, got ${dim}`);
+    if (query % keyValue !== 0) throw new ConfigError("num_key_value_heads", `must divide ${query} query heads, got ${keyValue}`);
+    if ((json.hidden_act ?? "silu") !== "silu") throw new UnsupportedError(`config.json: hidden_act ${String(json.hidden_act)} is not known; known is silu`);
+    return {
+      ...shared,
+      heads: { query, keyValue, dim },
+      intermediateSize: positiveInt(json, "intermediate_size"),
+      attentionBias: boolean(json, "attention_bias", false),
+      mlpBias: boolean(json, "mlp_bias", false),
+      ...slidingWindow(json),
+      rotation: parseRotation(json, dim),
+    };
+  },
+
+  projections(config, block) {
+    const { hiddenSize: d, intermediateSize: f, attentionBias, mlpBias } = config;
+    const { query, keyValue, dim: e } = config.heads;
+    const at = (site: string, name: string, rows: number, columns: number, bias: boolean): ProjectionShape => {
+      return { name: `model.layers.${block}.${name}`, site, rows, columns, bias };
+    };
+    return [
+      at("attention.in", "self_attn.q_proj", query * e, d, attentionBias),
+      at("attention.in", "self_attn.k_proj", keyValue * e, d, attentionBias),
+      at("attention.in", "self_attn.v_proj", keyValue * e, d, attentionBias),
+      at("attention.out", "self_attn.o_proj", d, query * e, attentionBias),
+      at("mlp.in", "mlp.gate_proj", f, d, mlpBias),
+      at("mlp.in", "mlp.up_proj", f, d, mlpBias),
+      at("mlp.hidden", "mlp.down_proj", d, f, mlpBias),
+    ];
+  },
+
+  norms: ["input_layernorm", "post_attention_layernorm"],
+
+  positions: (config, start, count) => ropeTable(config.rotation, start, count),
+
+  stages: [
+    {
+      name: "attention.in",
+      advance: ({ x }, block) => ({ x, input: norm(x, "input_layernorm", block) }), // t x d
+    },
+    {
+      name: "attention.out",
+      advance: ({ x, input }, block) => ({ x, input: attention(input, block) }), // t x (h e)
+    },
+    {
+      name: "mlp.in",
+      advance({ x, input }, block) {
+        const y = x.add(linear(input, weight(block, "self_attn.o_proj"))); // t x d
+        return { x: y, input: norm(y, "post_attention_layernorm", block) }; // t x d
+      },
+    },
+    {
+      name: "mlp.hidden",
+      advance({ x, input }, block) {
+        const gate = linear(input, weight(block, "mlp.gate_proj")); // t x f
+        const up = linear(input, weight(block, "mlp.up_proj")); // t x f
+        return { x, input: swiglu(gate, up) }; // t x f
+      },
+    },
+  ],
+
+  leave: ({ x, input }, block) => x.add(linear(input, weight(block, "mlp.down_proj"))), // t x d
+};
+
+/** transformers: mistral always slides when a window is given; llama never does. */
+function slidingWindow(json: Json): { slidingWindow?: number } {
+  if (json.sliding_window === null || json.sliding_window === undefined) return {};
+  return { slidingWindow: positive(json, "sliding_window") };
+}
+
+function weight({ weights }: Block<LlamaConfig>, name: string): Linear {
+  return weights.linears.get(name) as Linear;
+}
+
+function norm(x: Tensor, name: string, { weights, config }: Block<LlamaConfig>): Tensor {
+  return rmsNorm(x, weights.vectors.get(name) as Tensor, config.normEps);
+}
+
+function attention(x: Tensor, block: Block<LlamaConfig>): Tensor {
+  const { config, run } = block;
+  const { query, keyValue, dim } = config.heads;
+  const q = rope(linear(x, weight(block, "self_attn.q_proj")), run.positions); // t x (h e)
+  const k = rope(linear(x, weight(block, "self_attn.k_proj")), run.positions); // t x (g e)
+  const v = linear(x, weight(block, "self_attn.v_proj")); // t x (g e)
+  const options: Attention = {
+    sequences: run.sequences,
+    queryHeads: query,
+    keyValueHeads: keyValue,
+    scale: 1 / Math.sqrt(dim),
+    ...(config.slidingWindow === undefined ? {} : { window: config.slidingWindow }),
+  };
+  if (!run.cache) return causalAttention(q, k, v, options);
+  const seen = remember(run.cache, k, v);
+  return causalAttention(q, seen.keys, seen.values, options);
+}
+
+/** Appends to the cache and gives all keys and values so far, s x (g e). */
+function remember(cache: BlockCache, k: Tensor, v: Tensor): { keys: Tensor; values: Tensor } {
+  const keys = keep(cache.keys ? vcat(cache.keys, k) : k.contiguous());
+  const values = keep(cache.values ? vcat(cache.values, v) : v.contiguous());
+  dispose([cache.keys, cache.values]);
+  return Object.assign(cache, { keys, values });
+}
