@@ -20,13 +20,17 @@ const LAYERS = [
   ["tensor", "formats", "tokenizer"],
   ["root"],
 ];
-/** What siblings may see of one another. */
+/** What siblings may see of one another: never an architecture family, a method, a file format by name. */
 const CONTRACTS = new Set([
   "models/model.ts",
   "models/forward.ts",
+  "models/load.ts",
+  "models/weights.ts",
   "methods/method.ts",
   "allocate/allocator.ts",
   "formats/checkpoint.ts",
+  "formats/json.ts",
+  "formats/storage.ts",
   "tokenizer/tokenizer.ts",
   "tensor/index.ts",
 ]);

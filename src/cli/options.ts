@@ -1,0 +1,80 @@
+/** The options that commands share, each with its unit and default; `--help` is made from this. Defaults are the library's. */
+import { type Command, Option } from "commander";
+import { compressOptions, evaluateOptions, generateOptions, parseOptions } from "../pipeline/options.ts";
+import { collect, numberIn, parseBytes, wholeNumber } from "./values.ts";
+
+const ANY = "-";
+const compress = parseOptions(compressOptions, { model: ANY, out: ANY });
+const evaluate = parseOptions(evaluateOptions, { model: ANY, texts: [ANY] });
+const generate = parseOptions(generateOptions, { model: ANY, prompt: ANY });
+
+export const MODEL = "a Hugging Face model folder, a .gguf file, or a folder that rankfold wrote";
+
+/** How a command speaks, whichever it is. */
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+const option = (flags: string, description: string) => new Option(flags, description);
+
+export const COMPRESS = [
+  option("-o, --out <folder>", "the folder to write; must not exist or be empty").makeOptionMandatory(),
+  option("--method <name>", "how a weight becomes two thin ones").default(compress.method),
+  option("--keep <fraction>", "share of the parameters of the blocks' projections to keep, in (0, 1]")
+    .argParser(numberIn(0, 1, { open: true }))
+    .default(compress.keep),
+  option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
+  option("--calibration <file>", "text whose activations are measured: .txt, or .jsonl with `text` fields"),
+  option("--samples <windows>", "calibration windows").argParser(wholeNumber(1)).default(compress.samples),
+  option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(compress.window),
+  option("--propagate <which>", "the activations that later blocks see (default: the method's own)").choices([
+    "original",
+    "compressed",
+  ]),
+  option("--nesting <fraction>", "nested methods: share k1/k of the rank for the activation-aware step")
+    .argParser(numberIn(0, 1))
+    .default(compress.nesting),
+  option("--alpha <exponent>", "asvd: exponent of the activation scale").argParser(numberIn(0, 2)).default(compress.alpha),
+  option("--dtype <type>", "numbers of the written model (default: the model's own)").choices(["f32", "bf16", "f16"]),
+  option("--rank-multiple <n>", "round ranks down to a multiple of this")
+    .argParser(wholeNumber(1))
+    .default(compress.rankMultiple),
+  option("--include <regex>", "compress only the projections whose name matches"),
+  option("--exclude <regex>", "leave the projections whose name matches"),
+  option("--work-dir <folder>", "where finished blocks wait until the model is whole (default: beside the output)"),
+  option("--resume", "continue a run that was interrupted").default(false),
+  option("--dry-run", "print the plan and stop").default(false),
+];
+
+export const EVALUATE = [
+  option("--text <file>", "text to measure perplexity on: .txt, or .jsonl with `text` fields; repeatable")
+    .argParser(collect)
+    .makeOptionMandatory(),
+  option("--window <tokens>", "length of an evaluation window").argParser(wholeNumber(2)).default(evaluate.window),
+  option("--max-windows <n>", "stop after so many windows of each text (default: all)").argParser(wholeNumber(1)),
+];
+
+export const GENERATE = [
+  option("--prompt <text>", "what the text begins with").makeOptionMandatory(),
+  option("--tokens <n>", "tokens to generate at most").argParser(wholeNumber(1)).default(generate.tokens),
+  option("--temperature <t>", "0 takes the likeliest token, 1 samples as the model says")
+    .argParser(numberIn(0, Number.POSITIVE_INFINITY))
+    .default(generate.temperature),
+  option("--seed <n>", "of the sampling").argParser(wholeNumber(0)).default(generate.seed),
+  option("--chat", "put the prompt through the model's chat template (default: when it has one)"),
+  option("--no-chat", "continue the prompt as it is"),
+];
+
+export const THREADS = option("--threads <n>", "threads of the engine (default: all)").argParser(wholeNumber(1));
+export const MEMORY = option("--memory <size>", "refuse to start what needs more, such as 8G").argParser(parseBytes);
+
+const OUTPUT = [
+  option("--json", "print one JSON object on stdout and nothing else").default(false),
+  option("--quiet", "no progress and no notes on stderr").default(false),
+];
+
+export function addOptions(command: Command, ...options: readonly Option[]): Command {
+  for (const each of [...options, ...OUTPUT]) command.addOption(each);
+  return command;
+}

@@ -1,0 +1,35 @@
+/** From the text of an option to its value; commander prints what is thrown here, with the option's name. */
+import { InvalidArgumentError } from "commander";
+
+const PREFIXES = ["", "k", "m", "g", "t"];
+
+/** `8G`, `8GiB` (powers of 1024), `8GB` (powers of 1000) or a number of bytes. */
+export function parseBytes(text: string): number {
+  const [, digits, prefix = "", suffix = ""] = /^(\d+(?:\.\d+)?) ?(?:([kmgt])(i?b)?|b)?$/i.exec(text.trim()) ?? [];
+  const base = suffix.toLowerCase() === "b" ? 1000 : 1024;
+  const bytes = Math.floor(Number(digits) * base ** PREFIXES.indexOf(prefix.toLowerCase()));
+  if (bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
+  throw new InvalidArgumentError("Expected a size such as 8G, 512M or a number of bytes.");
+}
+
+/** A whole number from `least`. */
+export function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && Number.isSafeInteger(value)) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+  };
+}
+
+/** A number in a range that contains `most`, and `least` unless it is open there. */
+export function numberIn(least: number, most: number, { open = false } = {}): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if ((open ? value > least : value >= least) && value <= most && Number.isFinite(value)) return value;
+    const range = most === Number.POSITIVE_INFINITY ? `from ${least}` : `in ${open ? "(" : "["}${least}, ${most}]`;
+    throw new InvalidArgumentError(`Expected a number ${range}.`);
+  };
+}
+
+/** For options that may be given several times. */
+export const collect = (value: string, earlier: readonly string[] = []): string[] => [...earlier, value];

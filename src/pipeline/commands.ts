@@ -1,0 +1,13 @@
+/** What the worker can be asked to do, by name. */
+import { compress } from "./compress.ts";
+import { evaluate } from "./evaluate.ts";
+import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
+
+export const commands = { inspect, compress, evaluate, generate };
+
+export type Commands = typeof commands;
+export type CommandName = keyof Commands;
+/** Options with the defaults filled in. */
+export type OptionsOf<C extends CommandName> = Parameters<Commands[C]>[0];
+export type ResultOf<C extends CommandName> = Awaited<ReturnType<Commands[C]>>;
