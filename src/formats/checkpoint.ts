@@ -1,4 +1,5 @@
 /** The contract of everything that holds a model's weights: a folder of safetensors, a GGUF file. */
+import { NumericsError } from "../errors.ts";
 import type { StoredFormat, Tensor } from "../tensor/index.ts";
 
 export interface TensorInfo {
@@ -18,4 +19,10 @@ export interface Checkpoint {
    */
   read(name: string): Tensor;
   close(): void;
+}
+
+/** The tensor itself. @throws NumericsError when it holds NaN or infinity. */
+export function finite(source: string, name: string, tensor: Tensor): Tensor {
+  if (tensor.isFinite()) return tensor;
+  throw new NumericsError(`${source}: tensor ${name}: expected finite weights, got NaN or infinity; fetch or convert the model again`);
 }

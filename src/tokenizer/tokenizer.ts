@@ -1,0 +1,97 @@
+/** Text to token ids and back, by the tokenizer.json of a model. No special tokens are ever added to a text. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
+import { FormatError } from "../errors.ts";
+import { isObject, type JsonObject, readJson, readOptionalJson } from "../formats/json.ts";
+import { storage } from "../formats/storage.ts";
+import { exactPreTokenizer } from "./pre-tokenizer.ts";
+
+/** What the library asks for; other programs leave out those that are null. */
+const PARTS = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [] };
+
+export class Tokenizer {
+  /** Tokens that end a text or a turn. */
+  readonly eosIds: ReadonlySet<number>;
+  readonly bosId: number | undefined;
+  /** One above the largest id. */
+  readonly vocabularySize: number;
+  /** Jinja source, see `renderChat`. */
+  readonly chatTemplate: string | undefined;
+  /** The texts of bos_token, eos_token and the like, for the template. */
+  readonly specialTokens: Readonly<Record<string, string>>;
+  private readonly library: Library;
+
+  private constructor(library: Library, config: JsonObject, eosIds: readonly number[]) {
+    this.library = library;
+    this.specialTokens = specialTokens(config);
+    const { bos_token: bos, eos_token: eos } = this.specialTokens;
+    this.bosId = this.idOf(bos);
+    this.eosIds = new Set([this.idOf(eos), ...eosIds].filter((id) => id !== undefined));
+    this.vocabularySize = [...library.get_vocab().values()].reduce((most, id) => Math.max(most, id + 1), 0);
+    this.chatTemplate = defaultTemplate(config.chat_template);
+  }
+
+  /** @throws FormatError when the folder has no tokenizer.json, or one that is damaged. */
+  static fromFolder(folder: string): Tokenizer {
+    const path = join(folder, "tokenizer.json");
+    if (!existsSync(path)) {
+      throw new FormatError(path, "expected this file, found none; make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)");
+    }
+    const config = readOptionalJson(join(folder, "tokenizer_config.json")) ?? {};
+    const ends = ["generation_config.json", "config.json"].flatMap((file) => endIds(readOptionalJson(join(folder, file))));
+    return Tokenizer.build(path, readJson(path), { ...config, ...templateFile(folder) }, ends);
+  }
+
+  /** From the contents of tokenizer.json and tokenizer_config.json; `eosIds` beside the one that the config names. */
+  static fromJson(tokenizer: JsonObject, config: JsonObject = {}, eosIds: readonly number[] = []): Tokenizer {
+    return Tokenizer.build("tokenizer.json", tokenizer, config, eosIds);
+  }
+
+  private static build(path: string, json: JsonObject, config: JsonObject, eosIds: readonly number[]): Tokenizer {
+    try {
+      const library = new Library({ ...PARTS, ...json, pre_tokenizer: exactPreTokenizer(json.pre_tokenizer ?? null) }, {});
+      return new Tokenizer(library, config, eosIds);
+    } catch (cause) {
+      throw new FormatError(path, `expected a tokenizer that can be read, its parser says: ${(cause as Error).message}; save it again with transformers`);
+    }
+  }
+
+  encode(text: string): Uint32Array {
+    return Uint32Array.from(this.library.encode(text, { add_special_tokens: false }).ids);
+  }
+
+  /** The text, special tokens included. Bytes that are no UTF-8 become U+FFFD. */
+  decode(ids: ArrayLike<number>): string {
+    if (ids.length === 0) return "";
+    return this.library.decode(Array.from(ids), { clean_up_tokenization_spaces: false });
+  }
+
+  private idOf(token: string | undefined): number | undefined {
+    return token === undefined ? undefined : this.library.token_to_id(token);
+  }
+}
+
+/** `bos_token` and the like are texts, or objects with the text in `content`. */
+function specialTokens(config: JsonObject): Record<string, string> {
+  const texts = Object.entries(config).map(([key, value]) => [key, isObject(value) ? value.content : value]);
+  return Object.fromEntries(texts.filter(([key, text]) => String(key).endsWith("_token") && typeof text === "string"));
+}
+
+/** Some models carry several templates by name. */
+function defaultTemplate(template: unknown): string | undefined {
+  if (typeof template === "string") return template;
+  if (!Array.isArray(template)) return undefined;
+  const named = template.find((item) => isObject(item) && item.name === "default");
+  return typeof named?.template === "string" ? named.template : undefined;
+}
+
+/** A file of its own goes before the template in tokenizer_config.json. */
+function templateFile(folder: string): JsonObject {
+  const path = join(folder, "chat_template.jinja");
+  return existsSync(path) ? { chat_template: storage(path, () => readFileSync(path, "utf8")) } : {};
+}
+
+function endIds(config: JsonObject | undefined): number[] {
+  return [config?.eos_token_id].flat().filter((id) => typeof id === "number");
+}
