@@ -1,14 +1,28 @@
 /** The contract of a projection method: mathematics only, no files, no architecture, no logging. */
 import type { Tensor } from "../tensor/index.ts";
 
-/** W ~ left right (+ bias): left m x k, right k x n, bias m. All f64. */
+/** W ~ left right (+ bias): left m x k, right k x n. All f64; `parameters` and `expand` in factors.ts read them. */
 export interface Factors {
   readonly left: Tensor;
+  /** k x n; with a skeleton only its first k - s rows, for the skeleton stands for the others. */
   readonly right: Tensor;
+  /** Added to the projection's output, besides a bias that it has already; m values. */
   readonly bias?: Tensor;
+  readonly skeleton?: Skeleton;
 }
 
-/** What is known of a projection's inputs x (n values each), summed over N calibration tokens. All f64. */
+/** The last s rows of `right` in an interpolative decomposition: the identity at some columns, coefficients at the others. */
+export interface Skeleton {
+  /** The s columns that hold the identity, in the order of the rows. */
+  readonly columns: Uint32Array;
+  /** s x (n - s): the other columns, from left to right. */
+  readonly coefficients: Tensor;
+}
+
+/**
+ * What is known of a projection's inputs x (n values each), summed over N calibration tokens. All f64.
+ * What the method's `needs` does not name may be empty: gram 0 x 0, arrays of length 0.
+ */
 export interface InputStatistics {
   readonly tokens: number;
   /** sum of x x^T, n x n, symmetric, uncentred. */
@@ -30,13 +44,20 @@ export interface Projection {
 /** What a method makes of one projection: factors of any rank, from one decomposition where the mathematics allows. */
 export interface Decomposition {
   /**
-   * Squared calibration loss of dropping each direction, largest first: the loss at rank k is the sum from k on.
-   * Only where losses are additive in the method's own metric (methods.md section 0).
+   * Squared loss of dropping each direction: the loss at rank k is the sum from k on. In the method's own metric (that of the
+   * calibration inputs for svd-llm, asvd-ii, rom); only where losses are additive (methods.md section 0).
    */
   readonly losses?: Float64Array;
+  /**
+   * Eigenvalues of the output Gram matrix W H W^T, largest first, where the method computed them: their sum from k on bounds
+   * the calibration loss of any factors of rank k from below, and a nested method comes close to it.
+   */
+  readonly outputSpectrum?: Float64Array;
   /** What was added to the Gram matrix's diagonal, relative to its mean; 0 when nothing was. */
   readonly damping: number;
-  /** The factors of rank k, 1 <= k <= min(m, n). The caller's scope owns them. */
+  /** The tensors that `factors` reads, so that `scope` and `dispose` see them; the projection's own are not among them. */
+  readonly holds: readonly Tensor[];
+  /** The factors of rank k, 1 <= k <= min(m, n). The caller's scope owns them; the projection must still live. */
   factors(rank: number): Factors;
 }
 
@@ -44,11 +65,28 @@ export type Statistic = "gram" | "moments";
 
 /** Every number a method may be given; each reads those that it names in its header. */
 export interface MethodOptions {
-  /** ASVD: exponent of the activation scale. */
+  /** ASVD: exponent of the activation scale, in [0, 2]; 0 is the plain SVD. */
   readonly alpha: number;
+  /** ASVD: what the scale of an input is, its mean or its largest absolute value. */
+  readonly scale: "abs-mean" | "abs-max";
   /** NSVD, NID: share k1 / k of the rank given to the activation-aware step, in [0, 1]. */
   readonly nesting: number;
+  /** ASVD-III: exponent of the Gram matrix's eigenvalues, in [0, 1]; 1/2 is ASVD-II, 0 the plain SVD. */
+  readonly gamma: number;
+  /** Ridge: what is added to the Gram matrix's diagonal, relative to its mean, >= 0. */
+  readonly mu: number;
+  /** ROM: output features as they are, centred with the bias that this calls for, or centred without it as published. */
+  readonly centre: "none" | "mean" | "paper";
 }
+
+export const METHOD_DEFAULTS: MethodOptions = {
+  alpha: 0.5,
+  scale: "abs-mean",
+  nesting: 0.95,
+  gamma: 0.25,
+  mu: 0.01,
+  centre: "none",
+};
 
 export interface Method {
   /** What the user types; also the file's name. */

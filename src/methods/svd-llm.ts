@@ -1,0 +1,28 @@
+/**
+ * SVD-LLM, called ASVD-I in the NSVD paper: truncation-aware whitening by Cholesky.
+ * Wang, Zheng, Wan, Zhang 2024, arXiv:2403.07378. Its fine-tuning and its layer-wise update are not here.
+ *
+ *   W  m x n   weight
+ *   H  n x n   Gram matrix X X^T of the calibration inputs
+ *   S  n x n   lower Cholesky factor, S S^T = H
+ *   W S = U Sigma V^T, W' = U_k Sigma_k V_k^T S^-1; the loss ||(W - W') X||^2 is the sum of the dropped sigma^2
+ *
+ * A singular H (fewer tokens than inputs) is damped, and the damping reported. `rom` reaches the same W' without S.
+ */
+import { scope } from "../tensor/index.ts";
+import type { Method } from "./method.ts";
+import { decomposition } from "./terms.ts";
+import { choleskyWhitening, whitenedTerms } from "./whitening.ts";
+
+export const svdLlm: Method = {
+  name: "svd-llm",
+  title: "SVD-LLM (ASVD-I): SVD whitened by Cholesky",
+  paper: "arXiv:2403.07378",
+  needs: ["gram"],
+  decompose: ({ weight: W, statistics: { gram: H } }) =>
+    scope(() => {
+      const S = choleskyWhitening(H);
+      const terms = whitenedTerms(W, S);
+      return { ...decomposition(terms, S.damping), outputSpectrum: terms.losses };
+    }),
+};
