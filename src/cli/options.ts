@@ -12,8 +12,8 @@ export const MODEL = "a Hugging Face model folder, a .gguf file, or a folder tha
 
 /** How a command speaks, whichever it is. */
 export interface OutputOptions {
-  readonly json: boolean;
-  readonly quiet: boolean;
+  readonly json?: boolean | undefined;
+  readonly quiet?: boolean | undefined;
 }
 
 const option = (flags: string, description: string) => new Option(flags, description);
@@ -43,8 +43,8 @@ export const COMPRESS = [
   option("--include <regex>", "compress only the projections whose name matches"),
   option("--exclude <regex>", "leave the projections whose name matches"),
   option("--work-dir <folder>", "where finished blocks wait until the model is whole (default: beside the output)"),
-  option("--resume", "continue a run that was interrupted").default(false),
-  option("--dry-run", "print the plan and stop").default(false),
+  option("--resume", "continue a run that was interrupted"),
+  option("--dry-run", "print the plan and stop"),
 ];
 
 export const EVALUATE = [
@@ -70,8 +70,8 @@ export const THREADS = option("--threads <n>", "threads of the engine (default: 
 export const MEMORY = option("--memory <size>", "refuse to start what needs more, such as 8G").argParser(parseBytes);
 
 const OUTPUT = [
-  option("--json", "print one JSON object on stdout and nothing else").default(false),
-  option("--quiet", "no progress and no notes on stderr").default(false),
+  option("--json", "print one JSON object on stdout and nothing else"),
+  option("--quiet", "no progress and no notes on stderr"),
 ];
 
 export function addOptions(command: Command, ...options: readonly Option[]): Command {

@@ -17,7 +17,7 @@ export async function runWatched<C extends CommandName>(
   options: OptionsOf<C>,
   { quiet, onText }: RunOptions,
 ): Promise<ResultOf<C>> {
-  const display = new ProgressDisplay(process.stderr, quiet);
+  const display = new ProgressDisplay(process.stderr, quiet === true);
   const controller = new AbortController();
   const interrupt = () => {
     if (controller.signal.aborted) process.exit(INTERRUPTED);
