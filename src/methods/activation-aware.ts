@@ -7,7 +7,7 @@
  *
  * With S S^T = H the problem is the plain one for W S, whose left singular vectors U are the eigenvectors of
  * (W S)(W S)^T = C. Hence W' = U_k U_k^T W: no inverse, no Cholesky, and dropping direction i costs exactly sigma_i^2.
- * Known as SVD-LLM's whitening, ASVD-I and -II, uncentred LLM-ROM, Swift-SVD (arXiv:2604.01609).
+ * Known as SVD-LLM's whitening, ASVD-I and -II, uncenterd LLM-ROM, Swift-SVD (arXiv:2604.01609).
  */
 import { eigh, scaleColumns, scaleRows, scope, svd, type Tensor } from "../tensor/index.ts";
 import { squares, type Terms } from "./terms.ts";

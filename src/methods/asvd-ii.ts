@@ -19,6 +19,7 @@ export const asvdII: Method = {
   title: "ASVD-II: SVD whitened by eigenvectors",
   paper: "arXiv:2503.17101",
   needs: ["gram"],
+  propagate: "original",
   decompose({ weight: A, statistics: { gram: H } }) {
     const terms = scope(() => whitenedTerms(A, eigenWhitening(H)));
     return { ...decomposition(terms), outputSpectrum: terms.losses };

@@ -18,6 +18,7 @@ export const asvdIII: Method = {
   title: "ASVD-III: SVD whitened by eigenvectors, gamma for the square root",
   paper: "arXiv:2503.17101",
   needs: ["gram"],
+  propagate: "original",
   decompose: ({ weight: A, statistics: { gram: H } }, { gamma }) =>
     scope(() => decomposition(activationAware(A, gramToThePower(H, 2 * gamma)))),
 };

@@ -20,6 +20,7 @@ export const asvd: Method = {
   title: "ASVD (ASVD-0): SVD scaled by input magnitudes",
   paper: "arXiv:2312.05821",
   needs: ["moments"],
+  propagate: "original",
   decompose({ weight: W, statistics: { meanAbs, maxAbs } }, { alpha, scale }) {
     const a = scale === "abs-max" ? maxAbs : meanAbs; // n
     return decomposition(whitenedTerms(W, diagonalWhitening(scales(a, alpha))));

@@ -6,7 +6,7 @@
  *   C  m x s   the s pivot columns of R
  *   Z  s x n   [I T] P^T with R11 T = R12, so that R ~ C Z, and exactly on the pivot columns
  */
-import { qrPivoted, scope, solveLower, Tensor, vcat } from "../tensor/index.ts";
+import { diagonal, qrPivoted, scope, solveLower, Tensor, vcat } from "../tensor/index.ts";
 import { otherColumns } from "./factors.ts";
 import type { Factors } from "./method.ts";
 
@@ -37,13 +37,11 @@ function coefficients(upper: Tensor, s: number): Tensor {
   return vcat(solved.contiguous(), Tensor.zeros([s - r, n - s], "f64")); // s x (n - s)
 }
 
-/** How many of the first s pivots are above rounding. */
+/** How many of the first s pivots are above rounding; behind a column of exact zeros the engine's are NaN. */
 function numericalRank(upper: Tensor, s: number): number {
-  const p = upper.rows;
-  const pivots = scope(() => upper.toFloat64Array())
-    .filter((_, i) => i % (upper.columns + 1) === 0)
-    .slice(0, s);
-  const noise = Math.max(p, upper.columns) * Number.EPSILON * Math.abs(pivots[0] ?? 0);
-  const rank = pivots.findIndex((pivot) => Math.abs(pivot) <= noise);
+  const square = upper.columnRange(0, upper.rows).contiguous(); // p x p
+  const pivots = diagonal(square).map(Math.abs).slice(0, s);
+  const noise = upper.columns * Number.EPSILON * (pivots[0] ?? 0);
+  const rank = pivots.findIndex((pivot) => !(pivot > noise));
   return rank < 0 ? s : rank;
 }

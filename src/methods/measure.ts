@@ -17,10 +17,22 @@ export function calibrationLoss(W: Tensor, factors: Factors, { gram: H, mean, to
   });
 }
 
-/** Share of ||W X||_F^2 that the factors keep on the calibration inputs; 1 when there was none. */
-export function retainedEnergy(W: Tensor, factors: Factors, statistics: InputStatistics): number {
-  const energy = scope(() => inner(W.matmul(statistics.gram), W));
+/**
+ * Share of ||W X||_F^2 that the factors keep on the calibration inputs; 1 when there was none.
+ * @param energy ||W X||_F^2 where it is known, as the sum of a decomposition's `outputSpectrum`.
+ */
+export function retainedEnergy(
+  W: Tensor,
+  factors: Factors,
+  statistics: InputStatistics,
+  energy = outputEnergy(W, statistics),
+): number {
   return energy > 0 ? 1 - calibrationLoss(W, factors, statistics) / energy : 1;
+}
+
+/** ||W X||_F^2 over the calibration inputs. */
+export function outputEnergy(W: Tensor, { gram: H }: InputStatistics): number {
+  return scope(() => inner(W.matmul(H), W));
 }
 
 /** ||W - W'||_F / ||W||_F; 0 for a weight of zeros. A bias does not count. */

@@ -25,7 +25,7 @@ export interface Skeleton {
  */
 export interface InputStatistics {
   readonly tokens: number;
-  /** sum of x x^T, n x n, symmetric, uncentred. */
+  /** sum of x x^T, n x n, symmetric, uncenterd. */
   readonly gram: Tensor;
   /** Mean of x, n values. */
   readonly mean: Float64Array;
@@ -75,8 +75,8 @@ export interface MethodOptions {
   readonly gamma: number;
   /** Ridge: what is added to the Gram matrix's diagonal, relative to its mean, >= 0. */
   readonly mu: number;
-  /** ROM: output features as they are, centred with the bias that this calls for, or centred without it as published. */
-  readonly centre: "none" | "mean" | "paper";
+  /** ROM: output features as they are, centerd with the bias that this calls for, or centerd without it as published. */
+  readonly center: "none" | "mean" | "paper";
 }
 
 export const METHOD_DEFAULTS: MethodOptions = {
@@ -85,7 +85,7 @@ export const METHOD_DEFAULTS: MethodOptions = {
   nesting: 0.95,
   gamma: 0.25,
   mu: 0.01,
-  centre: "none",
+  center: "none",
 };
 
 export interface Method {
@@ -96,5 +96,9 @@ export interface Method {
   readonly paper: string;
   /** What has to be summed over calibration tokens; empty for data-free methods. */
   readonly needs: readonly Statistic[];
+  /** Which activations its paper calibrates later blocks on; the user may choose the other. */
+  readonly propagate: "original" | "compressed";
+  /** Whether its factors come with a bias, under these options; never when absent. */
+  addsBias?(options: MethodOptions): boolean;
   decompose(projection: Projection, options: MethodOptions): Decomposition;
 }

@@ -18,5 +18,6 @@ export const nidI: Method = {
   title: "NID-I: activation-aware SVD, then columns of the residual",
   paper: "arXiv:2503.17101",
   needs: ["gram"],
+  propagate: "original",
   decompose: ({ weight: A, statistics: { gram: H } }, { nesting }) => nested(A, activationAware(A, H), interpolative, nesting),
 };

@@ -20,6 +20,7 @@ export const nidII: Method = {
   title: "NID-II: as NID-I, whitened by eigenvectors",
   paper: "arXiv:2503.17101",
   needs: ["gram"],
+  propagate: "original",
   decompose({ weight: A, statistics: { gram: H } }, { nesting }) {
     const A1 = scope(() => whitenedTerms(A, eigenWhitening(H)));
     return nested(A, A1, interpolative, nesting);

@@ -18,6 +18,7 @@ export const nsvdI: Method = {
   title: "NSVD-I: activation-aware SVD, then SVD of the residual",
   paper: "arXiv:2503.17101",
   needs: ["gram"],
+  propagate: "original",
   decompose({ weight: A, statistics: { gram: H } }, { nesting }) {
     const A1 = activationAware(A, H);
     return nested(A, A1, (residual, k2) => leading(principalTerms(residual, k2), k2), nesting);

@@ -20,6 +20,7 @@ export const nsvdII: Method = {
   title: "NSVD-II: as NSVD-I, whitened by eigenvectors",
   paper: "arXiv:2503.17101",
   needs: ["gram"],
+  propagate: "original",
   decompose({ weight: A, statistics: { gram: H } }, { nesting }) {
     const A1 = scope(() => whitenedTerms(A, eigenWhitening(H)));
     return nested(A, A1, (residual, k2) => leading(principalTerms(residual, k2), k2), nesting);

@@ -17,6 +17,7 @@ export const ridge: Method = {
   title: "activation-aware SVD under a damped Gram matrix",
   paper: "rankfold",
   needs: ["gram"],
+  propagate: "original",
   decompose: ({ weight: W, statistics: { gram: H } }, { mu }) =>
     scope(() => {
       const trace = diagonal(H).reduce((a, b) => a + b, 0);

@@ -7,7 +7,7 @@
  *   W1   m x r   V_r^T
  *   W2   r x n   V_r W, so that y' = W1 (W2 x) (+ b')
  *
- * Options: `centre`.
+ * Options: `center`.
  *   none   components of sum y y^T: the best linear map, the same W' as svd-llm.
  *   mean   components of the covariance of y, and b' = (I - V_r^T V_r) mean(y): the best affine map, never worse than none.
  *   paper  components of the covariance without the bias, as the authors' code comes out: worse than none where mean(y) is large.
@@ -23,18 +23,20 @@ export const rom: Method = {
   title: "LLM-ROM: principal components of the output features",
   paper: "arXiv:2312.07046",
   needs: ["gram", "moments"],
-  decompose({ weight: W, statistics }, { centre }) {
-    if (centre === "none") {
+  propagate: "compressed",
+  addsBias: ({ center }) => center === "mean",
+  decompose({ weight: W, statistics }, { center }) {
+    if (center === "none") {
       const terms = activationAware(W, statistics.gram);
       return { ...decomposition(terms), outputSpectrum: terms.losses };
     }
-    const components = scope(() => activationAware(W, centredGram(statistics)));
-    return centre === "mean" ? withBias(components, W, statistics) : withoutBias(components, statistics);
+    const components = scope(() => activationAware(W, centerdGram(statistics)));
+    return center === "mean" ? withBias(components, W, statistics) : withoutBias(components, statistics);
   },
 };
 
 /** sum of (x - mu)(x - mu)^T = H - N mu mu^T, n x n. */
-function centredGram({ gram: H, tokens: N, mean }: InputStatistics): Tensor {
+function centerdGram({ gram: H, tokens: N, mean }: InputStatistics): Tensor {
   const mu = row(mean); // 1 x n
   return H.sub(mu.T.matmul(mu).scale(N));
 }

@@ -19,6 +19,7 @@ export const svdLlm: Method = {
   title: "SVD-LLM (ASVD-I): SVD whitened by Cholesky",
   paper: "arXiv:2403.07378",
   needs: ["gram"],
+  propagate: "original",
   decompose: ({ weight: W, statistics: { gram: H } }) =>
     scope(() => {
       const S = choleskyWhitening(H);

@@ -12,5 +12,6 @@ export const svd: Method = {
   title: "truncated SVD of the weight",
   paper: "Eckart, Young 1936",
   needs: [],
+  propagate: "original",
   decompose: ({ weight: W }) => decomposition(principalTerms(W)),
 };
