@@ -1,7 +1,7 @@
 /** The command line: parses, runs one command, maps what is thrown to an exit code and one line on stderr. */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { InterruptedError, RankfoldError, UsageError } from "../errors.ts";
+import { VERSION } from "../version.ts";
 import { addCompress } from "./compress.ts";
 import { addDemo } from "./demo.ts";
 import { addEvaluate } from "./evaluate.ts";
@@ -25,8 +25,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 function program(): Command {
-  const { version, description } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  const command = new Command("rankfold").description(description).version(version);
+  const command = new Command("rankfold").description("Makes language models smaller by low-rank factorisation.");
+  command.version(VERSION);
   command.exitOverride().configureHelp({ helpWidth: 120 }).showSuggestionAfterError();
   for (const add of [addDemo, addInspect, addCompress, addEvaluate, addGenerate]) add(command);
   return command;
