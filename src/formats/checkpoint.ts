@@ -24,5 +24,7 @@ export interface Checkpoint {
 /** The tensor itself. @throws NumericsError when it holds NaN or infinity. */
 export function finite(source: string, name: string, tensor: Tensor): Tensor {
   if (tensor.isFinite()) return tensor;
-  throw new NumericsError(`${source}: tensor ${name}: expected finite weights, got NaN or infinity; fetch or convert the model again`);
+  throw new NumericsError(
+    `${source}: tensor ${name}: expected finite weights, got NaN or infinity; fetch or convert the model again`,
+  );
 }

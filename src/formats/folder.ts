@@ -5,11 +5,9 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { type Checkpoint, finite, type TensorInfo } from "./checkpoint.ts";
 import { isObject, readJson } from "./json.ts";
-import { SafetensorsFile } from "./safetensors.ts";
+import { INDEX_FILE, SafetensorsFile, SINGLE_FILE } from "./safetensors.ts";
 import { storage } from "./storage.ts";
 
-const SINGLE_FILE = "model.safetensors";
-const INDEX_FILE = "model.safetensors.index.json";
 /** Opening these would run code that they hold. */
 const PICKLE = /\.(bin|pth|pt|ckpt|pkl)$/;
 
@@ -56,14 +54,18 @@ function singleFile(path: string): ReadonlyMap<string, SafetensorsFile> {
 function shardedFiles(folder: string): ReadonlyMap<string, SafetensorsFile> {
   const path = join(folder, INDEX_FILE);
   const { weight_map: weights } = readJson(path);
-  if (!isObject(weights)) throw new FormatError(path, "expected weight_map, an object of tensor names and files; fetch the file again");
+  if (!isObject(weights))
+    throw new FormatError(path, "expected weight_map, an object of tensor names and files; fetch the file again");
   const shards = new Map([...new Set(Object.values(weights))].map((shard) => [shard, openShard(folder, shard)]));
   return new Map(Object.entries(weights).map(([name, shard]) => [name, holding(name, shards.get(shard) as SafetensorsFile)]));
 }
 
 function openShard(folder: string, shard: unknown): SafetensorsFile {
   if (!isPlainName(shard)) {
-    throw new FormatError(join(folder, INDEX_FILE), `expected plain names of .safetensors files in its folder, got ${JSON.stringify(shard)}`);
+    throw new FormatError(
+      join(folder, INDEX_FILE),
+      `expected plain names of .safetensors files in its folder, got ${JSON.stringify(shard)}`,
+    );
   }
   const path = join(folder, shard);
   if (!existsSync(path)) throw new FormatError(path, `expected this shard, which ${INDEX_FILE} lists, found none; fetch it`);
@@ -77,7 +79,10 @@ function isPlainName(shard: unknown): shard is string {
 
 function holding(name: string, file: SafetensorsFile): SafetensorsFile {
   if (file.entries.has(name)) return file;
-  throw new FormatError(file.path, `expected the tensor ${name}, which ${INDEX_FILE} places here, found none; fetch both files again`);
+  throw new FormatError(
+    file.path,
+    `expected the tensor ${name}, which ${INDEX_FILE} places here, found none; fetch both files again`,
+  );
 }
 
 function noWeights(folder: string): FormatError | UnsupportedError {

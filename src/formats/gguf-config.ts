@@ -68,7 +68,9 @@ function headWidth(metadata: Metadata): number {
 
 function refuseVariants(metadata: Metadata, width: number): void {
   const refuse = (key: string, expected: string, got: unknown) => {
-    throw new UnsupportedError(`${metadata.file}: metadata ${key}: expected ${expected}, got ${got}; this variant of llama is not read`);
+    throw new UnsupportedError(
+      `${metadata.file}: metadata ${key}: expected ${expected}, got ${got}; this variant of llama is not read`,
+    );
   };
   const experts = metadata.number("llama.expert_count") ?? 0;
   if (experts > 0) refuse("llama.expert_count", "a dense model", `${experts} experts`);
@@ -80,13 +82,15 @@ function refuseVariants(metadata: Metadata, width: number): void {
 
 function required(metadata: Metadata, key: string): number {
   const value = metadata.number(key);
-  if (value === undefined) throw new FormatError(metadata.file, `metadata ${key}: expected a number, found none; convert the model again`);
+  if (value === undefined)
+    throw new FormatError(metadata.file, `metadata ${key}: expected a number, found none; convert the model again`);
   return value;
 }
 
 function vocabularySize({ metadata, tensors }: GgufConfigSource): number {
   const rows = tensors.get("token_embd.weight")?.shape[0];
-  if (rows === undefined) throw new FormatError(metadata.file, "expected a tensor token_embd.weight, found none; the file is no whole model");
+  if (rows === undefined)
+    throw new FormatError(metadata.file, "expected a tensor token_embd.weight, found none; the file is no whole model");
   return rows;
 }
 
@@ -112,9 +116,13 @@ function llama3Scaling({ metadata }: GgufConfigSource, stored: Float32Array, wid
   const factor = shortest(Math.max(...stored));
   if (stored.every((value) => value === 1)) return undefined;
   const expected = llama3Factors(factor, ropeTheta(metadata), width);
-  const same = expected.length === stored.length && expected.every((value, i) => Math.abs(value - (stored[i] ?? 0)) <= FACTOR_TOLERANCE * value);
+  const same =
+    expected.length === stored.length &&
+    expected.every((value, i) => Math.abs(value - (stored[i] ?? 0)) <= FACTOR_TOLERANCE * value);
   if (same) return { rope_type: "llama3", factor, ...LLAMA3 };
-  throw new UnsupportedError(`${metadata.file}: rope_freqs.weight: expected the factors of Llama 3.1, got others; give the Hugging Face folder of the model`);
+  throw new UnsupportedError(
+    `${metadata.file}: rope_freqs.weight: expected the factors of Llama 3.1, got others; give the Hugging Face folder of the model`,
+  );
 }
 
 function shortest(value: number): number {

@@ -42,7 +42,10 @@ export class Metadata {
   count(key: string): number {
     const value = this.number(key);
     if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
-    throw new FormatError(this.file, `metadata ${key}: expected a positive whole number, got ${value ?? "none"}; convert the model again`);
+    throw new FormatError(
+      this.file,
+      `metadata ${key}: expected a positive whole number, got ${value ?? "none"}; convert the model again`,
+    );
   }
 
   private get(key: string, expected: string, fits: (value: unknown) => boolean): unknown {

@@ -36,7 +36,15 @@ const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
 };
 
 function wordsWithNumbers(numbers: string): JsonObject {
-  const parts = [CONTRACTIONS, "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+", numbers, " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", "\\s*[\\r\\n]+", "\\s+(?!\\S)", "\\s+"];
+  const parts = [
+    CONTRACTIONS,
+    "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+",
+    numbers,
+    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*",
+    "\\s*[\\r\\n]+",
+    "\\s+(?!\\S)",
+    "\\s+",
+  ];
   return { type: "Split", pattern: { Regex: parts.join("|") }, behavior: "Isolated", invert: false };
 }
 
@@ -85,7 +93,8 @@ function tokenList(metadata: Metadata): readonly string[] {
     );
   }
   const tokens = metadata.strings("tokenizer.ggml.tokens");
-  if (!tokens?.length) throw new FormatError(metadata.file, "metadata tokenizer.ggml.tokens: expected strings, found none; convert the model again");
+  if (!tokens?.length)
+    throw new FormatError(metadata.file, "metadata tokenizer.ggml.tokens: expected strings, found none; convert the model again");
   return tokens;
 }
 
@@ -108,7 +117,8 @@ function addedTokens(metadata: Metadata, tokens: readonly string[]): JsonObject[
 
 function bpeModel(metadata: Metadata, tokens: readonly string[], ignoreMerges: boolean): JsonObject {
   const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
-  if (Object.keys(vocab).length !== tokens.length) throw new FormatError(metadata.file, "metadata tokenizer.ggml.tokens: expected each token once, got one twice");
+  if (Object.keys(vocab).length !== tokens.length)
+    throw new FormatError(metadata.file, "metadata tokenizer.ggml.tokens: expected each token once, got one twice");
   const merges = (metadata.strings("tokenizer.ggml.merges") ?? []).map((merge) => parseMerge(metadata.file, merge, vocab));
   return {
     type: "BPE",
@@ -128,13 +138,19 @@ function bpeModel(metadata: Metadata, tokens: readonly string[], ignoreMerges: b
 function parseMerge(file: string, merge: string, vocab: Readonly<Record<string, number>>): readonly [string, string] {
   const [left, right, ...more] = merge.split(" ");
   if (left && right && more.length === 0 && Object.hasOwn(vocab, left + right)) return [left, right];
-  throw new FormatError(file, `metadata tokenizer.ggml.merges: expected two parts of a token, got ${JSON.stringify(merge)}; convert the model again`);
+  throw new FormatError(
+    file,
+    `metadata tokenizer.ggml.merges: expected two parts of a token, got ${JSON.stringify(merge)}; convert the model again`,
+  );
 }
 
 function tokenId(metadata: Metadata, tokens: readonly string[], kind: string): number | undefined {
   const id = metadata.number(`tokenizer.ggml.${kind}_token_id`);
   if (id === undefined || tokens[id] !== undefined) return id;
-  throw new FormatError(metadata.file, `metadata tokenizer.ggml.${kind}_token_id: expected an id below ${tokens.length}, got ${id}`);
+  throw new FormatError(
+    metadata.file,
+    `metadata tokenizer.ggml.${kind}_token_id: expected an id below ${tokens.length}, got ${id}`,
+  );
 }
 
 /** Llama 3 starts every text with the token of the beginning, also where the file does not say so. */
@@ -153,6 +169,8 @@ function postProcessor(metadata: Metadata, tokens: readonly string[]): JsonObjec
     type: "TemplateProcessing",
     single: [...(bos ?? []), sequence("A"), ...(eos ?? [])],
     pair: [...(bos ?? []), sequence("A"), ...(eos ?? []), ...(bos ?? []), sequence("B"), ...(eos ?? [])],
-    special_tokens: Object.fromEntries(used.map((token) => [token, { id: token, ids: [tokens.indexOf(token)], tokens: [token] }])),
+    special_tokens: Object.fromEntries(
+      used.map((token) => [token, { id: token, ids: [tokens.indexOf(token)], tokens: [token] }]),
+    ),
   };
 }

@@ -74,10 +74,15 @@ function refuseOthers(metadata: Metadata): void {
   const { file } = metadata;
   const architecture = metadata.string("general.architecture");
   if (architecture !== "llama") {
-    throw new UnsupportedError(`${file}: expected the architecture llama, got ${architecture ?? "none"}; give the Hugging Face folder of the model`);
+    throw new UnsupportedError(
+      `${file}: expected the architecture llama, got ${architecture ?? "none"}; give the Hugging Face folder of the model`,
+    );
   }
   const parts = metadata.number("split.count") ?? 1;
-  if (parts > 1) throw new UnsupportedError(`${file}: expected a whole model, got one of ${parts} parts; join them with llama-gguf-split --merge`);
+  if (parts > 1)
+    throw new UnsupportedError(
+      `${file}: expected a whole model, got one of ${parts} parts; join them with llama-gguf-split --merge`,
+    );
 }
 
 function renamed(file: string, stored: ReadonlyMap<string, GgufTensor>): ReadonlyMap<string, GgufTensor> {
@@ -85,7 +90,10 @@ function renamed(file: string, stored: ReadonlyMap<string, GgufTensor>): Readonl
   for (const [name, place] of stored) {
     if (name === ROPE_FACTORS) continue;
     const ours = huggingFaceName(name);
-    if (ours === undefined) throw new UnsupportedError(`${file}: tensor ${name}: expected tensors of a dense llama, got one more; give the Hugging Face folder of the model`);
+    if (ours === undefined)
+      throw new UnsupportedError(
+        `${file}: tensor ${name}: expected tensors of a dense llama, got one more; give the Hugging Face folder of the model`,
+      );
     places.set(ours, place);
   }
   return places;
@@ -94,7 +102,8 @@ function renamed(file: string, stored: ReadonlyMap<string, GgufTensor>): Readonl
 /** For each row of the checkpoint the row of the file: in a head, row c e/2 + j comes from row 2 j + c. */
 function splitHalves(file: string, rows: number, heads: number): Uint32Array {
   const width = rows / heads;
-  if (width % 2 !== 0) throw new FormatError(file, `expected ${heads} heads of an even width in the queries and keys, got ${rows} rows`);
+  if (width % 2 !== 0)
+    throw new FormatError(file, `expected ${heads} heads of an even width in the queries and keys, got ${rows} rows`);
   return Uint32Array.from({ length: rows }, (_, row) => {
     const [start, inHead] = [row - (row % width), row % width];
     return start + 2 * (inHead % (width / 2)) + Math.floor(inHead / (width / 2));

@@ -10,10 +10,14 @@ export type JsonObject = Record<string, unknown>;
 
 /** The object in a file. @throws FormatError when it is absent, too large or not a JSON object. */
 export function readJson(path: string): JsonObject {
-  if (!existsSync(path)) throw new FormatError(path, "expected this file, found none; give the folder of a complete Hugging Face model");
+  if (!existsSync(path))
+    throw new FormatError(path, "expected this file, found none; give the folder of a complete Hugging Face model");
   const bytes = storage(path, () => statSync(path).size);
   if (bytes > MAX_JSON_BYTES) throw new FormatError(path, `expected at most ${MAX_JSON_BYTES} bytes of JSON, got ${bytes}`);
-  return parseJson(path, storage(path, () => readFileSync(path, "utf8")));
+  return parseJson(
+    path,
+    storage(path, () => readFileSync(path, "utf8")),
+  );
 }
 
 /** The same, or undefined when there is no such file. */
@@ -27,7 +31,10 @@ export function parseJson(path: string, text: string): JsonObject {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new FormatError(path, `expected JSON, got text that does not parse (${(cause as Error).message}); fetch the file again`);
+    throw new FormatError(
+      path,
+      `expected JSON, got text that does not parse (${(cause as Error).message}); fetch the file again`,
+    );
   }
   if (!isObject(value)) throw new FormatError(path, "expected a JSON object, got another value; fetch the file again");
   return value;

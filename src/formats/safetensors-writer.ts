@@ -2,19 +2,27 @@
  * Writes safetensors whose layout is known beforehand: the files get their headers and final lengths first, then tensors in
  * any order. Files carry the suffix `.partial` until `finish`, so that an unfinished model is never taken for a whole one.
  */
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { FormatError, NumericsError, ShapeError, UsageError } from "../errors.ts";
 import { BYTES, describe, scope, type Tensor, writeTensor } from "../tensor/index.ts";
-import { LENGTH_BYTES } from "./safetensors.ts";
+import { INDEX_FILE, LENGTH_BYTES, SINGLE_FILE } from "./safetensors.ts";
 import { readBytes, storage } from "./storage.ts";
 
 /** Many file systems and hubs refuse files of 5 GB. */
 const DEFAULT_SHARD_BYTES = 4e9;
 /** The header is padded so that values start at a multiple of this. */
 const ALIGNMENT = 8;
-const SINGLE_FILE = "model.safetensors";
-export const INDEX_FILE = "model.safetensors.index.json";
 const PARTIAL = ".partial";
 
 export type WrittenDType = "f32" | "f64" | "f16" | "bf16";
@@ -59,7 +67,8 @@ export class SafetensorsWriter {
     this.folder = folder;
     this.shards = split(layout);
     this.missing = new Set(layout.tensors.map(({ name }) => name));
-    if (this.missing.size !== layout.tensors.length) throw new UsageError(`${folder}: expected each tensor of the layout once, got a name twice`);
+    if (this.missing.size !== layout.tensors.length)
+      throw new UsageError(`${folder}: expected each tensor of the layout once, got a name twice`);
   }
 
   /** Makes the files of the layout in an existing folder, without values. */
@@ -106,7 +115,8 @@ export class SafetensorsWriter {
     if (String(shape) !== String(tensor.shape)) throw new ShapeError(`write ${name}`, `[${shape.join(" x ")}]`, describe(tensor));
     scope(() => {
       const stored = tensor.to(dtype);
-      if (!stored.isFinite()) throw new NumericsError(`${name}: expected finite values in ${dtype}, got NaN or infinity; write a wider --dtype`);
+      if (!stored.isFinite())
+        throw new NumericsError(`${name}: expected finite values in ${dtype}, got NaN or infinity; write a wider --dtype`);
       writeTensor(stored, this.pathOf(file), offset);
     });
     this.missing.delete(name);
@@ -120,7 +130,8 @@ export class SafetensorsWriter {
   /** Gives the files their final names. @throws FormatError when a tensor was never written. */
   finish(): void {
     const [first] = this.missing;
-    if (first !== undefined) throw new FormatError(this.folder, `expected every tensor written, ${this.missing.size} are missing, the first ${first}`);
+    if (first !== undefined)
+      throw new FormatError(this.folder, `expected every tensor written, ${this.missing.size} are missing, the first ${first}`);
     this.sync();
     if (this.shards.length > 1) this.writeIndex();
     for (const { file } of this.shards) {
@@ -150,7 +161,10 @@ function split({ tensors, shardBytes = DEFAULT_SHARD_BYTES }: Layout): readonly 
     groups.at(-1)?.push(entry);
     filled += bytesOf(entry);
   }
-  return groups.map((group, index) => ({ file: shardName(index, groups.length), tensors: group.sort((a, b) => BYTES[b.dtype] - BYTES[a.dtype]) }));
+  return groups.map((group, index) => ({
+    file: shardName(index, groups.length),
+    tensors: group.sort((a, b) => BYTES[b.dtype] - BYTES[a.dtype]),
+  }));
 }
 
 function shardName(index: number, count: number): string {
@@ -191,7 +205,8 @@ function createFile(path: string, header: Buffer, bytes: number): void {
 
 function checkFile(path: string, { header, bytes }: PlannedFile): void {
   const same = storage(path, () => statSync(path).size) === bytes && readBytes(path, 0, header.length).equals(header);
-  if (!same) throw new FormatError(path, "expected the file of the same run, got another layout; start afresh in an empty folder");
+  if (!same)
+    throw new FormatError(path, "expected the file of the same run, got another layout; start afresh in an empty folder");
 }
 
 function syncFile(path: string): void {

@@ -13,6 +13,9 @@ const MAX_HEADER_BYTES = 100_000_000;
 /** No weight has more; each dimension is also kept below 2^32, which is what the engine counts with. */
 const MAX_DIMENSIONS = 8;
 const MAX_DIMENSION = 2 ** 32 - 1;
+/** The names that other programs look for. */
+export const SINGLE_FILE = "model.safetensors";
+export const INDEX_FILE = "model.safetensors.index.json";
 /** The header's length stands in the first bytes. */
 export const LENGTH_BYTES = 8;
 
@@ -61,7 +64,11 @@ export class SafetensorsFile {
     const entry = this.entries.get(name);
     if (!entry) throw new FormatError(this.path, `expected a tensor ${name}, found none; the model is incomplete`);
     const { dtype, format, shape, offset, length } = entry;
-    if (!format) throw new FormatError(this.path, `tensor ${name}: expected ${Object.keys(READABLE).join(", ")}, got ${dtype}; convert the model to one of these`);
+    if (!format)
+      throw new FormatError(
+        this.path,
+        `tensor ${name}: expected ${Object.keys(READABLE).join(", ")}, got ${dtype}; convert the model to one of these`,
+      );
     this.mapped ??= new MappedFile(this.path);
     return this.mapped.read({ offset, length, format, shape });
   }
@@ -89,10 +96,15 @@ export function readHeader(path: string): SafetensorsHeader {
 }
 
 function readHeaderLength(path: string, fileBytes: number): number {
-  if (fileBytes < LENGTH_BYTES) throw new FormatError(path, `expected a safetensors file, got ${fileBytes} bytes; fetch it again`);
+  if (fileBytes < LENGTH_BYTES)
+    throw new FormatError(path, `expected a safetensors file, got ${fileBytes} bytes; fetch it again`);
   const declared = readBytes(path, 0, LENGTH_BYTES).readBigUInt64LE();
   const most = Math.min(MAX_HEADER_BYTES, fileBytes - LENGTH_BYTES);
-  if (declared > BigInt(most)) throw new FormatError(path, `expected a header of at most ${most} bytes, got ${declared}; the file is cut off or no safetensors`);
+  if (declared > BigInt(most))
+    throw new FormatError(
+      path,
+      `expected a header of at most ${most} bytes, got ${declared}; the file is cut off or no safetensors`,
+    );
   return Number(declared);
 }
 
@@ -108,7 +120,8 @@ function decodeHeader(path: string, bytes: Buffer): string {
 function refuseRepeatedKeys(path: string, text: string, json: JsonObject): void {
   let written = 0;
   for (const [, colon] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g)) if (colon) written++;
-  if (written !== countKeys(json)) throw new FormatError(path, "expected each key of the header once, got one twice; the file is damaged");
+  if (written !== countKeys(json))
+    throw new FormatError(path, "expected each key of the header once, got one twice; the file is damaged");
 }
 
 function countKeys(value: unknown): number {
@@ -127,17 +140,26 @@ function parseEntry(where: string, value: unknown, dataStart: number): Safetenso
   if (!isObject(value)) throw new FormatError(where, "expected an object with dtype, shape and data_offsets");
   const { dtype, shape, data_offsets: offsets } = value;
   const width = typeof dtype === "string" && Object.hasOwn(DTYPE_BYTES, dtype) ? DTYPE_BYTES[dtype] : undefined;
-  if (width === undefined) throw new FormatError(where, `expected a dtype of ${Object.keys(DTYPE_BYTES).join(", ")}, got ${JSON.stringify(dtype)}`);
+  if (width === undefined)
+    throw new FormatError(where, `expected a dtype of ${Object.keys(DTYPE_BYTES).join(", ")}, got ${JSON.stringify(dtype)}`);
   const [begin, end] = parseOffsets(where, offsets);
   const dims = parseShape(where, shape);
   const bytes = dims.reduce((product, n) => product * n, width);
-  if (bytes !== end - begin) throw new FormatError(where, `expected ${bytes} bytes for ${dtype} of shape [${dims}], got ${end - begin}`);
-  return { dtype: dtype as string, format: READABLE[dtype as string], shape: dims, offset: dataStart + begin, length: end - begin };
+  if (bytes !== end - begin)
+    throw new FormatError(where, `expected ${bytes} bytes for ${dtype} of shape [${dims}], got ${end - begin}`);
+  return {
+    dtype: dtype as string,
+    format: READABLE[dtype as string],
+    shape: dims,
+    offset: dataStart + begin,
+    length: end - begin,
+  };
 }
 
 function parseShape(where: string, shape: unknown): readonly number[] {
   const fits = Array.isArray(shape) && shape.length <= MAX_DIMENSIONS && shape.every((n) => isLength(n) && n <= MAX_DIMENSION);
-  if (!fits) throw new FormatError(where, `expected a shape of at most ${MAX_DIMENSIONS} whole numbers below 2^32, got ${brief(shape)}`);
+  if (!fits)
+    throw new FormatError(where, `expected a shape of at most ${MAX_DIMENSIONS} whole numbers below 2^32, got ${brief(shape)}`);
   return shape;
 }
 
@@ -156,14 +178,26 @@ function brief(value: unknown): string {
 }
 
 /** The format allows neither gaps nor overlaps: sorted tensors fill the file from the header to its end. */
-function checkContiguous(path: string, entries: ReadonlyMap<string, SafetensorsEntry>, dataStart: number, fileBytes: number): void {
+function checkContiguous(
+  path: string,
+  entries: ReadonlyMap<string, SafetensorsEntry>,
+  dataStart: number,
+  fileBytes: number,
+): void {
   const sorted = [...entries].sort(([, a], [, b]) => a.offset - b.offset || a.length - b.length);
   let end = dataStart;
   for (const [name, { offset, length }] of sorted) {
     if (offset !== end) {
-      throw new FormatError(path, `tensor ${name}: expected its values at byte ${end - dataStart}, got ${offset - dataStart}: a gap or an overlap`);
+      throw new FormatError(
+        path,
+        `tensor ${name}: expected its values at byte ${end - dataStart}, got ${offset - dataStart}: a gap or an overlap`,
+      );
     }
     end += length;
   }
-  if (end !== fileBytes) throw new FormatError(path, `expected ${end} bytes by its header, got ${fileBytes}; the file is cut off, fetch it again`);
+  if (end !== fileBytes)
+    throw new FormatError(
+      path,
+      `expected ${end} bytes by its header, got ${fileBytes}; the file is cut off or damaged, fetch it again`,
+    );
 }

@@ -8,24 +8,29 @@ export function storage<T>(path: string, run: () => T): T {
     return run();
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
-    throw new StorageError(`${path}: the file could not be read or written (${text}); check that it exists, its permissions and the disk`, {
-      cause,
-    });
+    throw new StorageError(
+      `${path}: the file could not be read or written (${text}); check that it exists, its permissions and the disk`,
+      {
+        cause,
+      },
+    );
   }
 }
 
 /** `length` bytes at `offset`. @throws FormatError when the file ends before. */
 export function readBytes(path: string, offset: number, length: number): Buffer {
-  return storage(path, () => {
-    const file = openSync(path, "r");
-    try {
-      const bytes = Buffer.alloc(length);
-      const got = readSync(file, bytes, 0, length, offset);
-      return got === length ? bytes : undefined;
-    } finally {
-      closeSync(file);
-    }
-  }) ?? endsEarly(path, offset + length);
+  return (
+    storage(path, () => {
+      const file = openSync(path, "r");
+      try {
+        const bytes = Buffer.alloc(length);
+        const got = readSync(file, bytes, 0, length, offset);
+        return got === length ? bytes : undefined;
+      } finally {
+        closeSync(file);
+      }
+    }) ?? endsEarly(path, offset + length)
+  );
 }
 
 function endsEarly(path: string, expected: number): never {

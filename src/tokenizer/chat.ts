@@ -11,10 +11,14 @@ export interface ChatMessage {
 /** The text that the model continues, up to the start of its answer. @throws UnsupportedError without a template. */
 export function renderChat(tokenizer: Tokenizer, messages: readonly ChatMessage[]): string {
   const { chatTemplate, specialTokens } = tokenizer;
-  if (chatTemplate === undefined) throw new UnsupportedError("tokenizer_config.json: expected a chat_template, found none; give the prompt as plain text");
+  if (chatTemplate === undefined)
+    throw new UnsupportedError("tokenizer_config.json: expected a chat_template, found none; give the prompt as plain text");
   try {
     return new Template(chatTemplate).render({ ...specialTokens, messages, add_generation_prompt: true });
   } catch (cause) {
-    throw new FormatError("tokenizer_config.json", `chat_template: expected one that renders these messages, it says: ${(cause as Error).message}`);
+    throw new FormatError(
+      "tokenizer_config.json",
+      `chat_template: expected one that renders these messages, it says: ${(cause as Error).message}`,
+    );
   }
 }

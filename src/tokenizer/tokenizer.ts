@@ -36,7 +36,10 @@ export class Tokenizer {
   static fromFolder(folder: string): Tokenizer {
     const path = join(folder, "tokenizer.json");
     if (!existsSync(path)) {
-      throw new FormatError(path, "expected this file, found none; make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)");
+      throw new FormatError(
+        path,
+        "expected this file, found none; make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)",
+      );
     }
     const config = readOptionalJson(join(folder, "tokenizer_config.json")) ?? {};
     const ends = ["generation_config.json", "config.json"].flatMap((file) => endIds(readOptionalJson(join(folder, file))));
@@ -53,7 +56,10 @@ export class Tokenizer {
       const library = new Library({ ...PARTS, ...json, pre_tokenizer: exactPreTokenizer(json.pre_tokenizer ?? null) }, {});
       return new Tokenizer(library, config, eosIds);
     } catch (cause) {
-      throw new FormatError(path, `expected a tokenizer that can be read, its parser says: ${(cause as Error).message}; save it again with transformers`);
+      throw new FormatError(
+        path,
+        `expected a tokenizer that can be read, its parser says: ${(cause as Error).message}; save it again with transformers`,
+      );
     }
   }
 
