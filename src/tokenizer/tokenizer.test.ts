@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { FormatError, UnsupportedError } from "../errors.ts";
@@ -9,6 +10,7 @@ import { Metadata } from "../formats/gguf-metadata.ts";
 import { tokenizerJson } from "../formats/gguf-tokenizer.ts";
 import { readJson } from "../formats/json.ts";
 import { renderChat } from "./chat.ts";
+import { exactPreTokenizer } from "./pre-tokenizer.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const REPOSITORY = new URL("../../", import.meta.url).pathname;
@@ -21,7 +23,9 @@ afterAll(() => rmSync(root, { recursive: true }));
 
 interface Golden {
   readonly texts: readonly string[];
-  readonly variants: Readonly<Record<string, { normalizer: unknown; pre_tokenizer: unknown; ids: readonly number[][] }>>;
+  readonly variants: Readonly<
+    Record<string, { normalizer: unknown; pre_tokenizer: unknown; words: readonly string[][]; ids: readonly number[][] }>
+  >;
 }
 
 const golden = readJson(join(REPOSITORY, "test/golden/tokenizer.json")) as unknown as Golden;
@@ -42,8 +46,8 @@ describe.skipIf(!MODEL)("with the vocabulary of pequod-5m (skipped where its fol
   const folder = MODEL as string;
 
   test.each(Object.keys(golden.variants))("the pre-tokenizer %s gives the ids of the reference implementation", (name) => {
-    const { ids, ...parts } = golden.variants[name] as Golden["variants"][string];
-    const tokenizer = Tokenizer.fromJson({ ...readJson(join(folder, "tokenizer.json")), ...parts });
+    const { ids, normalizer, pre_tokenizer } = golden.variants[name] as Golden["variants"][string];
+    const tokenizer = Tokenizer.fromJson({ ...readJson(join(folder, "tokenizer.json")), normalizer, pre_tokenizer });
     expect(golden.texts.map((text) => [...tokenizer.encode(text)])).toEqual(ids);
   });
 
@@ -62,6 +66,12 @@ describe.skipIf(!MODEL)("with the vocabulary of pequod-5m (skipped where its fol
     expect(Tokenizer.fromFolder(folder).encode(text).length).toBeGreaterThan(50_000);
     expect(performance.now() - start).toBeLessThan(10_000);
   });
+});
+
+test.each(Object.keys(golden.variants))("the pre-tokenizer %s finds the words of the reference implementation", (name) => {
+  const { words, normalizer, pre_tokenizer } = golden.variants[name] as Golden["variants"][string];
+  const library = new Library({ ...TINY, normalizer, pre_tokenizer: exactPreTokenizer(pre_tokenizer) }, {});
+  expect(golden.texts.map((text) => library.pre_tokenizer?.(library.normalizer?.(text) ?? text))).toEqual(words);
 });
 
 test.each(Object.keys(golden.variants))("a GGUF file that says %s gets the pre-tokenizer that the golden ids are for", (name) => {

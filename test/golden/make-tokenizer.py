@@ -1,5 +1,5 @@
-"""Makes tokenizer.json: token ids of awkward texts by the tokenizers package, with the vocabulary of pequod-5m behind each
-pre-tokenizer that rankfold writes for GGUF files. Needs `pip install tokenizers` and the folder of pequod-5m.
+"""Makes tokenizer.json: words and token ids of awkward texts by the tokenizers package, for each pre-tokenizer that rankfold
+writes for GGUF files; the ids with the vocabulary of pequod-5m. Needs `pip install tokenizers` and the folder of pequod-5m.
 
     python test/golden/make-tokenizer.py MODEL            writes the file
     python test/golden/make-tokenizer.py MODEL --check    compares the committed file with the package
@@ -13,9 +13,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 FILE = Path(__file__).parent / "tokenizer.json"
-TEXTS = 60
+TEXTS = 50
 PARTS = ["the whale", " the", "  ", "\n", "\r\n", "\t", " \n \n", "\u0085", "\ufeff", "\u00a0", "\u3000", "'s", "'LL", "don't",
-         "1", "1850", "12345678", "²", "½", "Ⅷ", "１２", "٣٤", "é", "e\u0301", "naïve", "中文字", "。", "😀", "👩‍🚀", "!!", "...", " (", "_",
+         "1", "1850", "12345678", "²", "½", "Ⅷ", "１２", "½²Ⅷ", "٣٤", "é", "e\u0301", "naïve", "中文字", "。", "😀", "👩‍🚀", "!!", "...", " (", "_",
          "ſ", "ABC", "ÀÉ", "\u200b", "\0", "ﬁ", "x=1;", "--"]
 NUMBERED = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|%s| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
             "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
@@ -47,6 +47,11 @@ def texts() -> list[str]:
     return ["".join(draw.choices(PARTS, k=draw.randint(1, 14))) for _ in range(TEXTS)]
 
 
+def words(tokenizer: Tokenizer, text: str) -> list[str]:
+    normal = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+
 def golden(folder: Path) -> dict:
     base = json.loads((folder / "tokenizer.json").read_text())
     variants = {}
@@ -54,7 +59,8 @@ def golden(folder: Path) -> dict:
         changed = {**base, "normalizer": normalizer, "pre_tokenizer": pre_tokenizer}
         tokenizer = Tokenizer.from_str(json.dumps(changed))
         ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts()]
-        variants[name] = {"normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "ids": ids}
+        parts = {"normalizer": normalizer, "pre_tokenizer": pre_tokenizer}
+        variants[name] = {**parts, "words": [words(tokenizer, text) for text in texts()], "ids": ids}
     return {"texts": texts(), "variants": variants}
 
 
