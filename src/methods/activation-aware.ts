@@ -9,7 +9,7 @@
  * (W S)(W S)^T = C. Hence W' = U_k U_k^T W: no inverse, no Cholesky, and dropping direction i costs exactly sigma_i^2.
  * Known as SVD-LLM's whitening, ASVD-I and -II, uncenterd LLM-ROM, Swift-SVD (arXiv:2604.01609).
  */
-import { eigh, scaleColumns, scaleRows, scope, svd, type Tensor } from "../tensor/index.ts";
+import { cholesky, diagonal, eigh, scaleRows, scope, solveLower, svd, type Tensor } from "../tensor/index.ts";
 import { squares, type Terms } from "./terms.ts";
 
 /** Terms ordered by sigma_i. All of them together give W whatever H is, to rounding: left is orthonormal, right = left^T W. */
@@ -35,24 +35,14 @@ function throughInputs(W: Tensor, H: Tensor): Terms {
   });
 }
 
-/** Largest condition number of W that the quick route is trusted with; Q is orthonormal to eps times its square, 2e-8. */
-const MAX_CONDITION = 1e4;
+/** Largest ratio of pivots that Cholesky QR is trusted with: Q is orthonormal to eps times the squared condition number of W. */
+const MAX_PIVOT_RATIO = 1e4;
 
-/** W^T W = V Lambda V^T gives Q = W V Lambda^(-1/2) and K = Lambda^(1/2) V^T, quicker than QR; else W = U (Sigma V^T). */
+/** W^T W = L L^T gives Q = W L^-T and K = L^T, quicker than Householder's QR; where W is near singular, W = U (Sigma V^T). */
 function orthonormalTimesSquare(W: Tensor): { Q: Tensor; K: Tensor } {
-  const { values, vectors: V } = eigh(W.T.matmul(W)); // n, n x n
-  if ((values.at(-1) ?? 0) * MAX_CONDITION ** 2 > (values[0] ?? 0)) {
-    const root = values.map(Math.sqrt);
-    return {
-      Q: W.matmul(
-        scaleColumns(
-          V,
-          root.map((r) => 1 / r),
-        ),
-      ),
-      K: scaleRows(V.T, root),
-    };
-  }
+  const L = cholesky(W.T.matmul(W)); // n x n
+  const pivots = L ? diagonal(L) : [0];
+  if (L && Math.min(...pivots) * MAX_PIVOT_RATIO > Math.max(...pivots)) return { Q: solveLower(L, W.T).T, K: L.T };
   const { U, values: sigma, Vt } = svd(W);
   return { Q: U, K: scaleRows(Vt, sigma) };
 }

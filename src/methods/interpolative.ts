@@ -6,8 +6,7 @@
  *   C  m x s   the s pivot columns of R
  *   Z  s x n   [I T] P^T with R11 T = R12, so that R ~ C Z, and exactly on the pivot columns
  */
-import { diagonal, qrPivoted, scope, solveLower, Tensor, vcat } from "../tensor/index.ts";
-import { otherColumns } from "./factors.ts";
+import { diagonal, otherColumns, qrPivoted, scope, solveLower, Tensor, vcat } from "../tensor/index.ts";
 import type { Factors } from "./method.ts";
 
 /** R ~ C Z of rank s; Z is stored as its coefficients T alone. */

@@ -1,5 +1,5 @@
 /** The contract of a projection method: mathematics only, no files, no architecture, no logging. */
-import type { Tensor } from "../tensor/index.ts";
+import type { Skeleton, Tensor } from "../tensor/index.ts";
 
 /** W ~ left right (+ bias): left m x k, right k x n. All f64; `parameters` and `expand` in factors.ts read them. */
 export interface Factors {
@@ -9,14 +9,6 @@ export interface Factors {
   /** Added to the projection's output, besides a bias that it has already; m values. */
   readonly bias?: Tensor;
   readonly skeleton?: Skeleton;
-}
-
-/** The last s rows of `right` in an interpolative decomposition: the identity at some columns, coefficients at the others. */
-export interface Skeleton {
-  /** The s columns that hold the identity, in the order of the rows. */
-  readonly columns: Uint32Array;
-  /** s x (n - s): the other columns, from left to right. */
-  readonly coefficients: Tensor;
 }
 
 /**
@@ -100,5 +92,7 @@ export interface Method {
   readonly propagate: "original" | "compressed";
   /** Whether its factors come with a bias, under these options; never when absent. */
   addsBias?(options: MethodOptions): boolean;
+  /** Rows of `right` that a skeleton stands for at rank k; none when absent. */
+  skeletonRows?(rank: number, options: MethodOptions): number;
   decompose(projection: Projection, options: MethodOptions): Decomposition;
 }

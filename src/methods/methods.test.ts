@@ -200,6 +200,17 @@ describe("methods that must agree", () => {
     expect(distance(approximation("ridge", given, 4, { mu: 1e9 }), approximation("svd", given, 4))).toBeLessThan(CLOSE);
   });
 
+  test("ridge predicts its own loss: that of the inputs, and mu times their mean size for each input unseen", () => {
+    const given = problem(9, 12);
+    const { losses, factors } = decompose("ridge", given, { mu: 0.3 });
+    const perInput = given.X.sumOfSquares() / 12; // tr(H) / n
+    for (const k of ranksOf(given)) {
+      const unseen = given.weight.sub(product(factors(k))).sumOfSquares();
+      const expected = lossByDefinition(given, factors(k)) + 0.3 * perInput * unseen;
+      expect(Math.abs(from(losses as Float64Array, k) - expected)).toBeLessThan(TIGHT * energy(given));
+    }
+  });
+
   test.each(PLAIN_SHAPES)("alpha 0 and gamma 0 are the plain svd, %i x %i", (m, n) => {
     const given = problem(m, n);
     expect(distance(approximation("asvd", given, 4, { alpha: 0 }), approximation("svd", given, 4))).toBeLessThan(CLOSE);
@@ -280,7 +291,7 @@ describe("awkward weights", () => {
       const terms = activationAware(weight, given.statistics.gram);
       expect(distance(product(leading(terms, 9)), weight)).toBeLessThan(TIGHT);
       const orthonormal = terms.left.T.matmul(terms.left);
-      expect(distance(orthonormal, identity(9))).toBeLessThan(1e-7); // eps times the largest squared condition trusted
+      expect(distance(orthonormal, identity(9))).toBeLessThan(1e-7); // eps times the square of the largest condition trusted
     }
     const given = { ...problem(15, 9), weight: randomMatrix(15, 2, 3).matmul(randomMatrix(2, 9, 4)) };
     for (const name of ["svd", "svd-llm", "rom", "asvd-ii", "nid-i"]) {

@@ -14,6 +14,11 @@ import { product } from "./factors.ts";
 import type { Decomposition, Factors } from "./method.ts";
 import { checkRank, leading, type Terms } from "./terms.ts";
 
+/** k2, what is left of the rank for inputs that were not seen. */
+export function unseenRank(k: number, nesting: number): number {
+  return k - Math.round(nesting * k);
+}
+
 export function nested(
   A: Tensor,
   seen: Terms,
@@ -26,12 +31,12 @@ export function nested(
     holds: [seen.left, seen.right],
     factors(k) {
       checkRank(k, Math.min(A.rows, A.columns));
-      const k1 = Math.round(nesting * k);
-      if (k1 === k) return leading(seen, k);
-      if (k1 === 0) return unseen(A, k);
+      const k2 = unseenRank(k, nesting);
+      if (k2 === 0) return leading(seen, k);
+      if (k2 === k) return unseen(A, k);
       return scope(() => {
-        const A1 = leading(seen, k1);
-        return beside(A1, unseen(A.sub(product(A1)), k - k1));
+        const A1 = leading(seen, k - k2);
+        return beside(A1, unseen(A.sub(product(A1)), k2));
       });
     },
   };

@@ -11,7 +11,7 @@
 import { activationAware } from "./activation-aware.ts";
 import { interpolative } from "./interpolative.ts";
 import type { Method } from "./method.ts";
-import { nested } from "./nested.ts";
+import { nested, unseenRank } from "./nested.ts";
 
 export const nidI: Method = {
   name: "nid-i",
@@ -19,5 +19,6 @@ export const nidI: Method = {
   paper: "arXiv:2503.17101",
   needs: ["gram"],
   propagate: "original",
+  skeletonRows: (k, { nesting }) => unseenRank(k, nesting),
   decompose: ({ weight: A, statistics: { gram: H } }, { nesting }) => nested(A, activationAware(A, H), interpolative, nesting),
 };

@@ -12,7 +12,7 @@
 import { scope } from "../tensor/index.ts";
 import { interpolative } from "./interpolative.ts";
 import type { Method } from "./method.ts";
-import { nested } from "./nested.ts";
+import { nested, unseenRank } from "./nested.ts";
 import { eigenWhitening, whitenedTerms } from "./whitening.ts";
 
 export const nidII: Method = {
@@ -21,6 +21,7 @@ export const nidII: Method = {
   paper: "arXiv:2503.17101",
   needs: ["gram"],
   propagate: "original",
+  skeletonRows: (k, { nesting }) => unseenRank(k, nesting),
   decompose({ weight: A, statistics: { gram: H } }, { nesting }) {
     const A1 = scope(() => whitenedTerms(A, eigenWhitening(H)));
     return nested(A, A1, interpolative, nesting);
