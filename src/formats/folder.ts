@@ -64,7 +64,7 @@ function openShard(folder: string, shard: unknown): SafetensorsFile {
   if (!isPlainName(shard)) {
     throw new FormatError(
       join(folder, INDEX_FILE),
-      `expected plain names of .safetensors files in its folder, got ${JSON.stringify(shard)}`,
+      `expected plain names of .safetensors files in its folder, got ${typeof shard === "string" ? shard : typeof shard}`,
     );
   }
   const path = join(folder, shard);

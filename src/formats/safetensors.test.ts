@@ -45,6 +45,12 @@ describe("a header is refused", () => {
       () => fileOf('{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4),
       /once/,
     ],
+    ["when it nests deeply", () => fileOf(`${'{"a":'.repeat(4000)}1${"}".repeat(4000)}`), /expected a dtype of/],
+    [
+      "when a dtype nests deeply",
+      () => fileOf(`{"a":{"dtype":${"[".repeat(20_000)}${"]".repeat(20_000)}}}`),
+      /got another value/,
+    ],
     ["when tensors overlap", () => fileOf(two(entry("F32", [2], [0, 8]), entry("F32", [1], [4, 8])), 8), /gap or an overlap/],
     ["when there is a gap", () => fileOf(two(entry("F32", [1], [0, 4]), entry("F32", [1], [8, 12])), 12), /gap or an overlap/],
     ["when values are missing at the end", () => fileOf(`{"a":${entry("F32", [2], [0, 8])}}`, 7), /cut off/],
@@ -85,6 +91,11 @@ test("tensors that are no weights may be there, and say so when they are read", 
   expect(() => file.read("ids")).toThrow(/tensor ids: expected F32, F64, F16, BF16, got I64/);
   expect(() => file.read("nothing")).toThrow(/expected a tensor nothing/);
   file.close();
+});
+
+test("a long string in the metadata is no key", () => {
+  const text = '\\n \\": '.repeat(500_000);
+  expect(readHeader(fileOf(`{"__metadata__" : {"x": "${text}"}}`)).entries.size).toBe(0);
 });
 
 test("a tensor without values, a scalar and a tensor called __proto__ are read", () => {

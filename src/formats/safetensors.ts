@@ -116,17 +116,35 @@ function decodeHeader(path: string, bytes: Buffer): string {
   }
 }
 
-/** JSON.parse keeps the last of equal keys in silence: count the keys of the text, and those that were kept. */
+/** JSON.parse keeps the last of equal keys in silence: compare the keys of the text with those that were kept. */
 function refuseRepeatedKeys(path: string, text: string, json: JsonObject): void {
-  let written = 0;
-  for (const [, colon] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g)) if (colon) written++;
-  if (written !== countKeys(json))
-    throw new FormatError(path, "expected each key of the header once, got one twice; the file is damaged");
+  if (keysWritten(text) === keysKept(json)) return;
+  throw new FormatError(path, "expected each key of the header once, got one twice; the file is damaged");
 }
 
-function countKeys(value: unknown): number {
-  if (!isObject(value)) return 0;
-  return Object.values(value).reduce<number>((sum, item) => sum + 1 + countKeys(item), 0);
+/** Strings before a colon, in text that is valid JSON. */
+function keysWritten(text: string): number {
+  let keys = 0;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) {
+    for (at++; text[at] !== '"'; at++) if (text[at] === "\\") at++;
+    while (/\s/.test(text[at + 1] ?? "")) at++;
+    if (text[at + 1] === ":") keys++;
+  }
+  return keys;
+}
+
+/** Without recursion: a hostile header nests deeper than the stack. */
+function keysKept(json: JsonObject): number {
+  let keys = 0;
+  const open: unknown[] = [json];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (typeof value !== "object" || value === null) continue;
+    const items = Object.values(value);
+    if (!Array.isArray(value)) keys += items.length;
+    for (const item of items) open.push(item);
+  }
+  return keys;
 }
 
 function parseMetadata(path: string, value: unknown): Record<string, string> {
@@ -141,7 +159,7 @@ function parseEntry(where: string, value: unknown, dataStart: number): Safetenso
   const { dtype, shape, data_offsets: offsets } = value;
   const width = typeof dtype === "string" && Object.hasOwn(DTYPE_BYTES, dtype) ? DTYPE_BYTES[dtype] : undefined;
   if (width === undefined)
-    throw new FormatError(where, `expected a dtype of ${Object.keys(DTYPE_BYTES).join(", ")}, got ${JSON.stringify(dtype)}`);
+    throw new FormatError(where, `expected a dtype of ${Object.keys(DTYPE_BYTES).join(", ")}, got ${brief(dtype)}`);
   const [begin, end] = parseOffsets(where, offsets);
   const dims = parseShape(where, shape);
   const bytes = dims.reduce((product, n) => product * n, width);
@@ -173,8 +191,10 @@ function isLength(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
+/** For messages. A hostile value may be too long to show, and nested too deeply for JSON.stringify. */
 function brief(value: unknown): string {
-  return String(JSON.stringify(value)).slice(0, 100);
+  const plain = Array.isArray(value) ? value.every((item) => typeof item !== "object") : typeof value !== "object";
+  return plain ? String(JSON.stringify(value)).slice(0, 100) : "another value";
 }
 
 /** The format allows neither gaps nor overlaps: sorted tensors fill the file from the header to its end. */
