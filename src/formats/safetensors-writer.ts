@@ -2,6 +2,7 @@
  * Writes safetensors whose layout is known beforehand: the files get their headers and final lengths first, then tensors in
  * any order. Files carry the suffix `.partial` until `finish`, so that an unfinished model is never taken for a whole one.
  */
+import { createHash } from "node:crypto";
 import {
   closeSync,
   existsSync,
@@ -15,7 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { FormatError, NumericsError, ShapeError, UsageError } from "../errors.ts";
-import { BYTES, describe, scope, type Tensor, writeTensor } from "../tensor/index.ts";
+import { BYTES, describe, MappedFile, scope, type Tensor, writeTensor } from "../tensor/index.ts";
 import { INDEX_FILE, LENGTH_BYTES, SINGLE_FILE } from "./safetensors.ts";
 import { readBytes, storage } from "./storage.ts";
 
@@ -109,9 +110,7 @@ export class SafetensorsWriter {
 
   /** Converts the tensor to the dtype of the layout and writes it in its place. */
   write(name: string, tensor: Tensor): void {
-    const place = this.places.get(name);
-    if (!place) throw new UsageError(`${this.folder}: expected a tensor of the layout, got ${name}`);
-    const { shape, dtype, file, offset } = place;
+    const { shape, dtype, file, offset } = this.placeOf(name);
     if (String(shape) !== String(tensor.shape)) throw new ShapeError(`write ${name}`, `[${shape.join(" x ")}]`, describe(tensor));
     scope(() => {
       const stored = tensor.to(dtype);
@@ -120,6 +119,33 @@ export class SafetensorsWriter {
       writeTensor(stored, this.pathOf(file), offset);
     });
     this.missing.delete(name);
+  }
+
+  /** A tensor that was written, as f32. */
+  read(name: string): Tensor {
+    const { shape, dtype, file, offset } = this.placeOf(name);
+    const mapped = new MappedFile(this.pathOf(file));
+    try {
+      return scope(() => mapped.read({ offset, length: bytesOf({ name, shape, dtype }), format: dtype, shape }).to("f32"));
+    } finally {
+      mapped.close();
+    }
+  }
+
+  /** SHA-256 of the tensors' bytes in the files, in the order given. */
+  checksum(names: readonly string[]): string {
+    const hash = createHash("sha256");
+    for (const name of names) {
+      const place = this.placeOf(name);
+      hash.update(readBytes(this.pathOf(place.file), place.offset, bytesOf(place)));
+    }
+    return hash.digest("hex");
+  }
+
+  private placeOf(name: string): Place {
+    const place = this.places.get(name);
+    if (place) return place;
+    throw new UsageError(`${this.folder}: expected a tensor of the layout, got ${name}`);
   }
 
   /** Waits until what was written is on the disk. */

@@ -96,6 +96,8 @@ export interface ModelConfig {
   readonly ranks: ReadonlyMap<string, number>;
   /** Projections that compression gave a bias, by full name. */
   readonly addedBiases: ReadonlySet<string>;
+  /** Projections whose right factor ends in rows of an interpolative decomposition: the columns that hold its identity. */
+  readonly skeletons: ReadonlyMap<string, Uint32Array>;
 }
 
 export interface Architecture<C extends ModelConfig = ModelConfig> {

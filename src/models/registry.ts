@@ -1,7 +1,7 @@
 /** model_type of config.json -> architecture family. A compressed model's type is the dense one's behind `rankfold_`. */
 import { UnsupportedError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
-import { boolean, type Json, object, positive, positiveInt, strings } from "./config.ts";
+import { boolean, indices, type Json, object, positive, positiveInt, strings } from "./config.ts";
 import { llama } from "./llama.ts";
 import type { Architecture, ModelConfig } from "./model.ts";
 
@@ -23,6 +23,8 @@ export function architectureNamed(modelType: string): Architecture {
 export function parseModelConfig(json: Json): { architecture: Architecture; config: ModelConfig } {
   const modelType = String(json.model_type).replace(COMPRESSED_PREFIX, "");
   const architecture = architectureNamed(modelType);
+  const ranks = object(json, "projection_ranks");
+  const skeletons = object(json, "projection_skeletons");
   const shared: ModelConfig = {
     modelType,
     hiddenSize: positiveInt(json, "hidden_size"),
@@ -31,8 +33,9 @@ export function parseModelConfig(json: Json): { architecture: Architecture; conf
     tiedEmbeddings: boolean(json, "tie_word_embeddings", false),
     normEps: positive(json, "rms_norm_eps", 1e-6),
     maxPositions: positiveInt(json, "max_position_embeddings", 2048),
-    ranks: new Map(Object.keys(object(json, "projection_ranks")).map((name) => [name, positiveInt(object(json, "projection_ranks"), name)])),
+    ranks: new Map(Object.keys(ranks).map((name) => [name, positiveInt(ranks, name)])),
     addedBiases: new Set(strings(json, "projection_biases")),
+    skeletons: new Map(Object.keys(skeletons).map((name) => [name, indices(skeletons, name)])),
   };
   return { architecture, config: architecture.parseConfig(json, shared) };
 }

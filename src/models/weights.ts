@@ -1,8 +1,8 @@
 /** Which tensors a checkpoint must hold for a config, and how a block's are read into linear layers. */
 import { FormatError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { scope, type Tensor } from "../tensor/index.ts";
-import type { Architecture, BlockWeights, Linear, ModelConfig, ProjectionShape } from "./model.ts";
+import { otherColumns, scope, skeletonRows, type Tensor, vcat } from "../tensor/index.ts";
+import type { Architecture, BlockWeights, Linear, LowRank, ModelConfig, ProjectionShape } from "./model.ts";
 
 export const EMBEDDING = "model.embed_tokens.weight";
 export const FINAL_NORM = "model.norm.weight";
@@ -14,17 +14,20 @@ const REDUNDANT = /rotary_emb\.inv_freq$/;
 /** A block's prefix in tensor names. */
 export const blockPrefix = (block: number) => `model.layers.${block}.`;
 
-/** The tensors that store one projection at the given rank (dense when undefined), with their shapes. */
-export function projectionTensors({ name, rows, columns, bias }: ProjectionShape, rank: number | undefined, addedBias: boolean) {
+/** The tensors that store one projection, with their shapes. */
+export function projectionTensors({ name, rows, columns, bias }: ProjectionShape, { ranks, addedBiases, skeletons }: ModelConfig) {
   const tensors = new Map<string, readonly number[]>();
+  const rank = ranks.get(name);
   if (rank === undefined) {
     tensors.set(`${name}.weight`, [rows, columns]);
     if (bias) tensors.set(`${name}.bias`, [rows]);
-  } else {
-    tensors.set(`${name}.left.weight`, [rows, rank]);
-    tensors.set(`${name}.right.weight`, [rank, columns]);
-    if (bias || addedBias) tensors.set(`${name}.left.bias`, [rows]);
+    return tensors;
   }
+  const skeleton = skeletons.get(name)?.length ?? 0;
+  tensors.set(`${name}.left.weight`, [rows, rank]);
+  tensors.set(`${name}.right.weight`, [rank - skeleton, columns]);
+  if (skeleton > 0) tensors.set(`${name}.right.coefficients`, [skeleton, columns - skeleton]);
+  if (bias || addedBiases.has(name)) tensors.set(`${name}.left.bias`, [rows]);
   return tensors;
 }
 
@@ -33,8 +36,7 @@ export function blockTensors(architecture: Architecture, config: ModelConfig, bl
   const tensors = new Map<string, readonly number[]>();
   for (const norm of architecture.norms) tensors.set(`${blockPrefix(block)}${norm}.weight`, [config.hiddenSize]);
   for (const projection of architecture.projections(config, block)) {
-    const { name } = projection;
-    for (const [tensor, shape] of projectionTensors(projection, config.ranks.get(name), config.addedBiases.has(name))) tensors.set(tensor, shape);
+    for (const [tensor, shape] of projectionTensors(projection, config)) tensors.set(tensor, shape);
   }
   return tensors;
 }
@@ -74,20 +76,53 @@ export function checkTensors(path: string, checkpoint: Checkpoint, expected: Rea
   }
 }
 
+/** Where tensors are read from by name. */
+export type TensorSource = Pick<Checkpoint, "read">;
+
 /** Reads one block. The caller's scope owns the tensors. */
-export function readBlock(checkpoint: Checkpoint, architecture: Architecture, config: ModelConfig, block: number): BlockWeights {
+export function readBlock(source: TensorSource, architecture: Architecture, config: ModelConfig, block: number): BlockWeights {
   const prefix = blockPrefix(block);
   const linears = architecture.projections(config, block).map((projection): [string, Linear] => {
-    return [projection.name.slice(prefix.length), readLinear(checkpoint, projection, config)];
+    return [projection.name.slice(prefix.length), readLinear(source, projection, config)];
   });
-  const vectors = architecture.norms.map((norm): [string, Tensor] => [norm, checkpoint.read(`${prefix}${norm}.weight`)]);
+  const vectors = architecture.norms.map((norm): [string, Tensor] => [norm, source.read(`${prefix}${norm}.weight`)]);
   return { linears: new Map(linears), vectors: new Map(vectors) };
 }
 
-function readLinear(checkpoint: Checkpoint, { name, rows, bias }: ProjectionShape, { ranks, addedBiases }: ModelConfig): Linear {
-  const row = (tensor: string) => ({ bias: scope(() => checkpoint.read(tensor).reshape(1, rows)) });
-  if (!ranks.has(name)) return { weight: checkpoint.read(`${name}.weight`), ...(bias ? row(`${name}.bias`) : {}) };
-  const left = checkpoint.read(`${name}.left.weight`);
-  const right = checkpoint.read(`${name}.right.weight`);
-  return { left, right, ...(bias || addedBiases.has(name) ? row(`${name}.left.bias`) : {}) };
+function readLinear(source: TensorSource, { name, rows, bias }: ProjectionShape, config: ModelConfig): Linear {
+  const row = (tensor: string) => ({ bias: scope(() => source.read(tensor).reshape(1, rows)) });
+  if (!config.ranks.has(name)) return { weight: source.read(`${name}.weight`), ...(bias ? row(`${name}.bias`) : {}) };
+  const left = source.read(`${name}.left.weight`);
+  const right = readRight(source, name, config.skeletons.get(name));
+  return { left, right, ...(bias || config.addedBiases.has(name) ? row(`${name}.left.bias`) : {}) };
+}
+
+/** The right factor, k x n, a skeleton's rows written out. */
+function readRight(source: TensorSource, name: string, columns: Uint32Array | undefined): Tensor {
+  return scope(() => {
+    const rows = source.read(`${name}.right.weight`);
+    return columns ? vcat(rows, skeletonRows({ columns, coefficients: source.read(`${name}.right.coefficients`) })) : rows;
+  });
+}
+
+/** A block's tensors by the names they are stored under. The caller's scope owns the tensors. */
+export function storedTensors({ linears, vectors }: BlockWeights, block: number, skeletons: ReadonlyMap<string, Uint32Array>): Map<string, Tensor> {
+  const tensors = new Map<string, Tensor>();
+  const prefix = blockPrefix(block);
+  for (const [name, vector] of vectors) tensors.set(`${prefix}${name}.weight`, vector);
+  for (const [name, layer] of linears) {
+    if ("weight" in layer) tensors.set(`${prefix}${name}.weight`, layer.weight);
+    else for (const [part, tensor] of storedFactors(layer, skeletons.get(prefix + name))) tensors.set(`${prefix}${name}.${part}`, tensor);
+    if (layer.bias) tensors.set(`${prefix}${name}${"left" in layer ? ".left" : ""}.bias`, flat(layer.bias));
+  }
+  return tensors;
+}
+
+const flat = (bias: Tensor) => bias.reshape(bias.size);
+
+function storedFactors({ left, right }: LowRank, skeleton: Uint32Array | undefined): [string, Tensor][] {
+  if (!skeleton) return [["left.weight", left], ["right.weight", right]];
+  const plain = right.rows - skeleton.length;
+  const coefficients = right.rowRange(plain, right.rows).selectColumns(otherColumns(skeleton, right.columns));
+  return [["left.weight", left], ["right.weight", right.rowRange(0, plain)], ["right.coefficients", coefficients]];
 }

@@ -1,6 +1,7 @@
 /** The options of every command, checked once for the command line and the library alike. Units are in the names. */
 import { z } from "zod";
 import { UsageError } from "../errors.ts";
+import { METHOD_DEFAULTS } from "../methods/method.ts";
 
 const count = z.number().int().positive();
 /** A fraction that is kept, in (0, 1]. */
@@ -22,10 +23,13 @@ export const compressOptions = z.strictObject({
   window: count.min(2).default(512),
   /** Which activations later blocks see. `rom` defaults to compressed, all others to original. */
   propagate: z.enum(["original", "compressed"]).optional(),
-  /** Share k1 / k of the rank that nested methods give to the activation-aware step. */
-  nesting: z.number().min(0).max(1).default(0.95),
-  /** ASVD's exponent. */
-  alpha: z.number().min(0).max(2).default(0.5),
+  /** What single methods read; methods/method.ts says which and why. */
+  nesting: z.number().min(0).max(1).default(METHOD_DEFAULTS.nesting),
+  alpha: z.number().min(0).max(2).default(METHOD_DEFAULTS.alpha),
+  scale: z.enum(["abs-mean", "abs-max"]).default(METHOD_DEFAULTS.scale),
+  gamma: z.number().min(0).max(1).default(METHOD_DEFAULTS.gamma),
+  mu: z.number().min(0).default(METHOD_DEFAULTS.mu),
+  center: z.enum(["none", "mean", "paper"]).default(METHOD_DEFAULTS.center),
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),
   /** Regular expressions on tensor names. */

@@ -12,6 +12,8 @@ export interface ProjectionReport {
   readonly relativeError: number;
   /** Added to the Gram matrix's diagonal, relative to its mean. */
   readonly damping: number;
+  /** Columns that hold the identity of an interpolative decomposition; only where there is one. */
+  readonly skeleton?: readonly number[];
 }
 
 export interface CompressResult {

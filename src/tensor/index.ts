@@ -2,5 +2,6 @@
 export * from "./files.ts";
 export * from "./linalg.ts";
 export * from "./nn.ts";
+export * from "./skeleton.ts";
 export * from "./statistics.ts";
 export { BYTES, type DType, describe, dispose, hcat, keep, scope, Tensor, vcat } from "./tensor.ts";

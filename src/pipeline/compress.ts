@@ -1,0 +1,162 @@
+/** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { readText, sampleWindows } from "../calibrate/corpus.ts";
+import { InterruptedError, UsageError } from "../errors.ts";
+import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
+import { loadModel, type Model } from "../models/load.ts";
+import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
+import { scope, type Tensor } from "../tensor/index.ts";
+import { VERSION } from "../version.ts";
+import { factorizeBlock } from "./factorize-block.ts";
+import type { Job } from "./job.ts";
+import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
+import { checkMemory, type Options, type Plan, planCompression } from "./plan.ts";
+import type { CompressPlan, CompressResult } from "./results.ts";
+import { type Fingerprint, WorkDirectory } from "./work-directory.ts";
+import { writeCompanions } from "./write-model.ts";
+
+/** The tensors outside the blocks, in the journal. */
+const OUTER = -1;
+
+/** One run, from its plan to its folder. */
+interface Run {
+  readonly model: Model;
+  readonly options: Options;
+  readonly plan: Plan;
+  readonly job: Job;
+  readonly work: WorkDirectory;
+  readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
+}
+
+export async function compress(options: Options, job: Job): Promise<CompressResult | CompressPlan> {
+  const elapsed = stopwatch();
+  checkOut(options.out);
+  const model = await loadModel(options.model);
+  const plan = planCompression(model, options);
+  if (options.dryRun) return plan.summary;
+  checkMemory(plan, options);
+  const text = plan.method.needs.length > 0 ? readText(options.calibration as string) : undefined;
+  const sha256 = text === undefined ? null : createHash("sha256").update(text).digest("hex");
+  const windows = text === undefined ? [] : calibrationWindows(model, text, options, job);
+  const work = WorkDirectory.open(options.workDir ?? `${options.out}.partial`, fingerprint(model, options, plan, sha256), layoutOf(plan), options.resume);
+  const run: Run = { model, options, plan, job, work, clock: new StageClock() };
+  runBlocks(run, windows);
+  return finish(run, sha256, elapsed);
+}
+
+/** @throws UsageError unless the folder is absent or empty. */
+function checkOut(out: string): void {
+  if (!existsSync(out)) return;
+  if (!statSync(out).isDirectory()) throw new UsageError(`-o ${out}: is a file; give a folder that does not exist or is empty`);
+  if (readdirSync(out).length > 0) throw new UsageError(`-o ${out}: is not empty; give a folder that does not exist or is empty`);
+}
+
+function calibrationWindows(model: Model, text: string, { samples, window, calibration }: Options, job: Job): Uint32Array[] {
+  job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
+  return sampleWindows(model.tokenizer.encode(text), samples, window, calibration as string);
+}
+
+function layoutOf({ tensors, dtype }: Plan) {
+  return { tensors: [...tensors].map(([name, shape]) => ({ name, shape, dtype: dtype as "f32" | "bf16" | "f16" })) };
+}
+
+/** All that decides the bytes of the result. */
+function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha256: string | null): Fingerprint {
+  const { out: _out, model: _model, calibration: _text, workDir: _dir, threads: _threads, resume: _resume, dryRun: _dry, memoryBytes: _memory, ...rest } = options;
+  const weights = createHash("sha256").update(JSON.stringify([model.configJson, [...model.checkpoint.tensors], fileStamps(model.path)]));
+  const ranks = createHash("sha256").update(JSON.stringify([...plan.ranks]));
+  return {
+    version: VERSION,
+    model: weights.digest("hex"),
+    calibration: calibrationSha256,
+    ranks: ranks.digest("hex"),
+    ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, value ?? null])),
+    propagate: plan.propagate,
+    dtype: plan.dtype,
+  };
+}
+
+/** Sizes and times of the model's files: a changed model has others. */
+function fileStamps(path: string): unknown[] {
+  const files = statSync(path).isDirectory() ? readdirSync(path).map((name) => join(path, name)) : [path];
+  return files.filter((file) => /\.(safetensors|gguf)$/.test(file)).map((file) => [basename(file), statSync(file).size, statSync(file).mtimeMs]);
+}
+
+function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
+  const { model, job, work } = run;
+  let batches: Batch[] = [];
+  try {
+    if (!work.has(OUTER)) saveOuter(run);
+    if (windows.length > 0) batches = embedWindows(model, windows);
+    for (let block = 0; block < model.config.blocks; block++) {
+      job.progress({ stage: "compress", done: block, total: model.config.blocks, unit: "block" });
+      scope(() => (work.has(block) ? replayBlock(run, block, batches) : compressBlock(run, block, batches)));
+    }
+  } catch (error) {
+    throw withResumeHint(run, error);
+  } finally {
+    disposeBatches(batches);
+  }
+}
+
+/** An interrupted run says how to go on; one that saved nothing leaves nothing. */
+function withResumeHint({ work, model }: Run, error: unknown): unknown {
+  const finished = Array.from({ length: model.config.blocks }, (_, block) => work.has(block)).filter(Boolean).length;
+  if (finished === 0) work.remove();
+  if (!(error instanceof InterruptedError)) return error;
+  const saved = finished === 0 ? "nothing was finished yet" : `${finished} of ${model.config.blocks} blocks are saved; the same command with --resume continues`;
+  return new InterruptedError(`interrupted: ${saved}`);
+}
+
+function saveOuter({ model, plan, work, clock }: Run): void {
+  clock.time("write", () => {
+    scope(() => {
+      const tensors = [...outerTensors(plan.config).keys()].map((name): [string, Tensor] => [name, model.checkpoint.read(name)]);
+      work.save(OUTER, new Map(tensors));
+    });
+  });
+}
+
+function compressBlock({ model, options, plan, job, work, clock }: Run, index: number, batches: readonly Batch[]): void {
+  const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
+  const { method, ranks, dtype } = plan;
+  const task = { model, index, weights, method, options, ranks, dtype, clock, checkpoint: job.checkpoint };
+  const reports = factorizeBlock(task, batches, plan.propagate);
+  const skeletons = new Map(reports.flatMap(({ name, skeleton }) => (skeleton ? [[name, Uint32Array.from(skeleton)]] : [])));
+  clock.time("write", () => work.save(index, storedTensors(weights, index, skeletons), reports));
+}
+
+/** A block that a run before this one finished: only the activations behind it are needed. */
+function replayBlock({ model, plan, work, job, clock }: Run, index: number, batches: readonly Batch[]): void {
+  if (batches.length === 0) return;
+  const weights =
+    plan.propagate === "original"
+      ? readBlock(model.checkpoint, model.architecture, model.config, index)
+      : readBlock(work, model.architecture, work.savedConfig(plan.config), index);
+  clock.time("forward", () => advanceBatches(model, batches, weights, index, undefined, job.checkpoint));
+}
+
+function finish(run: Run, calibrationSha256: string | null, elapsed: () => number): CompressResult {
+  const { options, plan, work, clock } = run;
+  const { keptProjections, keptTotal, parametersAfter, bytesAfter } = plan.summary;
+  // Sums are made inside the forward pass.
+  const forward = clock.seconds("forward") - clock.seconds("statistics");
+  const result: CompressResult = {
+    out: options.out,
+    method: plan.method.name,
+    keep: options.keep,
+    keptProjections,
+    keptTotal,
+    parameters: parametersAfter,
+    bytes: bytesAfter,
+    seconds: elapsed(),
+    stages: { forward, statistics: clock.seconds("statistics"), factorize: clock.seconds("factorize"), write: clock.seconds("write") },
+    peakRssBytes: peakRssBytes(),
+    projections: work.projections,
+  };
+  writeCompanions(run.model, plan, { ...result, calibrationSha256, options }, work.path);
+  work.finish(options.out);
+  return result;
+}

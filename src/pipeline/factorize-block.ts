@@ -1,0 +1,173 @@
+/**
+ * One block: run calibration text through it, sum the statistics of its sites, replace its projections by factors.
+ * With `original` propagation all sites see the dense model's activations, in one forward pass. With `compressed` each
+ * projection sees inputs made by the compressed ones before it: q, k, v, then o, then gate, up, then down.
+ */
+import { SiteSums } from "../calibrate/statistics.ts";
+import { expand } from "../methods/factors.ts";
+import { relativeError, retainedEnergy } from "../methods/measure.ts";
+import type { Factors, InputStatistics, Method, MethodOptions } from "../methods/method.ts";
+import { advanceBatches, type Batch, setStream } from "../models/forward.ts";
+import type { Model } from "../models/load.ts";
+import type { Block, BlockState, BlockWeights, Dense, LowRank, ProjectionShape, Stage } from "../models/model.ts";
+import { blockPrefix } from "../models/weights.ts";
+import { type DType, dispose, keep, scope, type Tensor } from "../tensor/index.ts";
+import type { StageClock } from "./measure.ts";
+import type { ProjectionReport } from "./results.ts";
+
+export interface BlockTask {
+  readonly model: Model;
+  readonly index: number;
+  /** The block's dense weights; factored ones take their place. */
+  readonly weights: BlockWeights;
+  readonly method: Method;
+  readonly options: MethodOptions;
+  /** Rank of each projection to factor, by full name. */
+  readonly ranks: ReadonlyMap<string, number>;
+  /** What the factors are rounded to, so that later blocks see what will be written. */
+  readonly dtype: DType;
+  readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
+  /** Called between steps of a second or less. */
+  readonly checkpoint: () => void;
+}
+
+/** Factors the block's projections and moves the batches to its output. The caller's scope owns the new weights. */
+export function factorizeBlock(task: BlockTask, batches: readonly Batch[], propagate: "original" | "compressed"): ProjectionReport[] {
+  if (task.method.needs.length === 0) return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
+  return propagate === "original" ? withOriginalInputs(task, batches) : withCompressedInputs(task, batches);
+}
+
+function shapesToFactor({ model, index, ranks }: BlockTask): ProjectionShape[] {
+  return model.architecture.projections(model.config, index).filter(({ name }) => ranks.has(name));
+}
+
+/** Width of the input of every site that a projection to factor reads. */
+function siteWidths(task: BlockTask): Map<string, number> {
+  return new Map(shapesToFactor(task).map(({ site, columns }) => [site, columns]));
+}
+
+function withOriginalInputs(task: BlockTask, batches: readonly Batch[]): ProjectionReport[] {
+  const sums = new SiteSums(siteWidths(task));
+  try {
+    const observe = (site: string, input: Tensor) => task.clock.time("statistics", () => sums.add(site, input));
+    task.clock.time("forward", () => advanceBatches(task.model, batches, task.weights, task.index, observe, task.checkpoint));
+    return [...siteWidths(task).keys()].flatMap((site) => factorizeSite(task, site, sums));
+  } finally {
+    sums.dispose();
+  }
+}
+
+/** A batch on its way through the block: its state at the last site whose input is no wider than the residual stream. */
+interface Paused {
+  readonly batch: Batch;
+  state: BlockState;
+  /** Stages since then, run again instead of holding their wide inputs for every token. */
+  pending: Stage[];
+}
+
+function withCompressedInputs(task: BlockTask, batches: readonly Batch[]): ProjectionReport[] {
+  const { architecture } = task.model;
+  const paused: Paused[] = batches.map((batch) => ({ batch, state: { x: batch.x, input: batch.x }, pending: [] }));
+  const reports = architecture.stages.flatMap((stage) => {
+    const widths = new Map([...siteWidths(task)].filter(([site]) => site === stage.name));
+    const sums = new SiteSums(widths);
+    for (const item of paused) advanceTo(task, item, stage, sums);
+    const made = widths.size > 0 ? factorizeSite(task, stage.name, sums) : [];
+    sums.dispose();
+    return made;
+  });
+  for (const item of paused) leaveBlock(task, item);
+  return reports;
+}
+
+const blockOf = ({ model, weights }: BlockTask, { batch }: Paused): Block => ({ config: model.config, weights, run: batch.run });
+
+/** The state at the stage after the pending ones; the caller's scope owns what is new. */
+function runPending(task: BlockTask, item: Paused, stages: readonly Stage[]): BlockState {
+  return stages.reduce((state, stage) => task.clock.time("forward", () => stage.advance(state, blockOf(task, item))), item.state);
+}
+
+function advanceTo(task: BlockTask, item: Paused, stage: Stage, sums: SiteSums): void {
+  task.checkpoint();
+  scope(() => {
+    const next = runPending(task, item, [...item.pending, stage]);
+    task.clock.time("statistics", () => sums.add(stage.name, next.input));
+    if (next.input.columns > task.model.config.hiddenSize) item.pending.push(stage);
+    else hold(item, next);
+  });
+}
+
+/** Keeps a state for later and frees the one before, but for what both share and the batch's own stream. */
+function hold(item: Paused, next: BlockState): void {
+  const old = item.state;
+  item.state = keep(next);
+  item.pending = [];
+  const inUse = [next.x, next.input, item.batch.x];
+  for (const tensor of [old.x, old.input]) if (!inUse.includes(tensor)) tensor.dispose();
+}
+
+function leaveBlock(task: BlockTask, item: Paused): void {
+  task.checkpoint();
+  scope(() => {
+    const state = runPending(task, item, item.pending);
+    const x = task.clock.time("forward", () => task.model.architecture.leave(state, blockOf(task, item)));
+    dispose([item.state.input, item.state.x].filter((tensor) => tensor !== item.batch.x));
+    setStream(item.batch, x, task.index);
+  });
+}
+
+/** Factors all projections that read one site; they share its statistics. */
+function factorizeSite(task: BlockTask, site: string, sums: SiteSums): ProjectionReport[] {
+  const shapes = shapesToFactor(task).filter((shape) => shape.site === site);
+  const made = scope(() => {
+    const statistics = sums.statistics(site, `block ${task.index}`);
+    return shapes.map((shape) => ({ report: factorizeProjection(task, shape, statistics), layer: layerOf(task, shape) }));
+  });
+  return made.map(({ report }) => report);
+}
+
+const relativeName = (task: BlockTask, { name }: ProjectionShape) => name.slice(blockPrefix(task.index).length);
+
+function layerOf(task: BlockTask, shape: ProjectionShape) {
+  return task.weights.linears.get(relativeName(task, shape));
+}
+
+function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): ProjectionReport {
+  task.checkpoint();
+  return task.clock.time("factorize", () => {
+    const { layer, report } = scope(() => replacement(task, shape, statistics));
+    const dense = layerOf(task, shape) as Dense;
+    task.weights.linears.set(relativeName(task, shape), layer);
+    dense.weight.dispose();
+    return report;
+  });
+}
+
+/** The factors as they will be written (in f32 values), and what they cost. */
+function replacement(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): { layer: LowRank; report: ProjectionReport } {
+  const { method, options, dtype, ranks } = task;
+  const { weight, bias } = layerOf(task, shape) as Dense;
+  const rank = ranks.get(shape.name) as number;
+  const W = weight.to("f64");
+  const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, options);
+  const made = decomposition.factors(rank);
+  const factors = expand(made);
+  const round = (tensor: Tensor) => tensor.to("f32").to(dtype).to("f32");
+  const [left, right] = [round(factors.left), round(factors.right)];
+  const added = factors.bias && round(factors.bias).reshape(1, shape.rows);
+  const total = bias && added ? bias.add(added) : (bias ?? added);
+  const written: Factors = { left: left.to("f64"), right: right.to("f64"), ...(added ? { bias: added.to("f64") } : {}) };
+  return {
+    layer: { left, right, ...(total ? { bias: total } : {}) },
+    report: {
+      name: shape.name,
+      rows: shape.rows,
+      columns: shape.columns,
+      rank,
+      retainedEnergy: statistics ? retainedEnergy(W, written, statistics) : null,
+      relativeError: relativeError(W, written),
+      damping: decomposition.damping,
+      ...(made.skeleton ? { skeleton: [...made.skeleton.columns] } : {}),
+    },
+  };
+}

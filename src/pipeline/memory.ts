@@ -1,0 +1,28 @@
+/** Predicted peak memory of a compression: a property of its schedule, not of the number of blocks. */
+import type { Model } from "../models/load.ts";
+import { BYTES } from "../tensor/index.ts";
+import type { Options, Plan } from "./plan.ts";
+
+/** Node, the addon, the tokenizer and V8's heap, measured on the embedded model. */
+const PROCESS_BYTES = 180e6;
+/** Tokens that go through a block together (models/forward.ts). */
+const BATCH_TOKENS = 2048;
+
+export function predictedPeakBytes(model: Model, plan: Pick<Plan, "method" | "propagate">, options: Pick<Options, "samples" | "window">): number {
+  const { config, architecture } = model;
+  const { f32, f64 } = BYTES;
+  const shapes = architecture.projections(config, 0);
+  const weights = shapes.reduce((sum, s) => sum + s.rows * s.columns, 0) * f32;
+  const outer = config.vocabulary * config.hiddenSize * f32;
+  const widest = Math.max(...shapes.map((s) => s.columns));
+  // The largest decomposition: the matrix, its Gram, eigenvectors and the work space, in f64.
+  const decomposition = Math.max(...shapes.map((s) => 4 * s.rows * s.columns + 5 * Math.min(s.rows, s.columns) ** 2)) * f64;
+  if (plan.method.needs.length === 0) return PROCESS_BYTES + Math.max(outer, weights + decomposition);
+  const tokens = options.samples * options.window;
+  const streams = plan.propagate === "compressed" ? 2 : 1;
+  const stream = streams * tokens * config.hiddenSize * f32;
+  const siteWidths = [...new Map(shapes.map((s) => [s.site, s.columns])).values()];
+  const sums = siteWidths.reduce((sum, n) => sum + n * n * (f64 + f32), 0) + widest * widest * f64;
+  const batch = BATCH_TOKENS * (6 * config.hiddenSize + 4 * widest) * f32;
+  return PROCESS_BYTES + stream + Math.max(outer, weights + sums + Math.max(batch, decomposition));
+}

@@ -1,0 +1,59 @@
+/** The files of a compressed model: weights under their stored names, config, tokenizer, manifest, model card. */
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { storage } from "../formats/storage.ts";
+import type { Json } from "../models/config.ts";
+import type { Companion, Model } from "../models/load.ts";
+import { renderModelCard } from "../report/model-card.ts";
+import { VERSION } from "../version.ts";
+import { MANIFEST, type Manifest } from "./manifest.ts";
+import type { Options, Plan } from "./plan.ts";
+import type { CompressResult } from "./results.ts";
+
+/** transformers loads the folder through it, with `trust_remote_code=True`. */
+const MODELING_FILE = "modeling_rankfold.py";
+
+export interface Made extends CompressResult {
+  readonly calibrationSha256: string | null;
+  readonly options: Options;
+}
+
+/** Writes all but the weights into the folder. */
+export function writeCompanions(model: Model, plan: Plan, made: Made, folder: string): void {
+  const manifest = manifestOf(model, made);
+  const files = new Map<string, Companion | { text: string }>([
+    ...model.companions,
+    ["config.json", { json: finalConfig(plan, made) }],
+    [MANIFEST, { json: { ...manifest } }],
+    ["README.md", { text: renderModelCard(manifest, plan.summary) }],
+    [MODELING_FILE, { copyOf: new URL(`../../assets/${MODELING_FILE}`, import.meta.url).pathname }],
+  ]);
+  for (const [name, file] of files) storage(join(folder, name), () => writeFile(join(folder, name), file));
+}
+
+/** The planned config with what only the decompositions could tell. */
+function finalConfig({ configJson, dtype }: Plan, { projections }: Made): Json {
+  const skeletons = Object.fromEntries(projections.flatMap(({ name, skeleton }) => (skeleton ? [[name, skeleton]] : [])));
+  return { ...configJson, projection_skeletons: skeletons, torch_dtype: TORCH_DTYPES[dtype], dtype: TORCH_DTYPES[dtype] };
+}
+
+const TORCH_DTYPES: Readonly<Record<string, string>> = { f32: "float32", bf16: "bfloat16", f16: "float16" };
+
+function writeFile(path: string, file: Companion | { text: string }): void {
+  if ("copyOf" in file) {
+    if (existsSync(file.copyOf)) copyFileSync(file.copyOf, path);
+  } else {
+    writeFileSync(path, "text" in file ? file.text : `${JSON.stringify(file.json, null, 2)}\n`);
+  }
+}
+
+function manifestOf(model: Model, { out: _, options, ...made }: Made): Manifest {
+  return {
+    version: VERSION,
+    node: process.version,
+    created: new Date().toISOString(),
+    model: basename(model.path),
+    ...made,
+    options: { ...options, model: basename(options.model), calibration: options.calibration && basename(options.calibration) },
+  };
+}
