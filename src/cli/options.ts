@@ -35,7 +35,21 @@ export const COMPRESS = [
   option("--nesting <fraction>", "nested methods: share k1/k of the rank for the activation-aware step")
     .argParser(numberIn(0, 1))
     .default(compress.nesting),
-  option("--alpha <exponent>", "asvd: exponent of the activation scale").argParser(numberIn(0, 2)).default(compress.alpha),
+  option("--alpha <exponent>", "asvd: exponent of the activation scale, 0 is svd")
+    .argParser(numberIn(0, 2))
+    .default(compress.alpha),
+  option("--scale <measure>", "asvd: mean or largest absolute value of an input")
+    .choices(["abs-mean", "abs-max"])
+    .default(compress.scale),
+  option("--gamma <fraction>", "asvd-iii: exponent of the Gram matrix's eigenvalues; 0.5 is asvd-ii, 0 is svd")
+    .argParser(numberIn(0, 1))
+    .default(compress.gamma),
+  option("--mu <factor>", "ridge: added to the Gram matrix's diagonal, relative to its mean")
+    .argParser(numberIn(0, Number.POSITIVE_INFINITY))
+    .default(compress.mu),
+  option("--center <how>", "rom: centre the outputs: not, with the bias it calls for, or as published")
+    .choices(["none", "mean", "paper"])
+    .default(compress.center),
   option("--dtype <type>", "numbers of the written model (default: the model's own)").choices(["f32", "bf16", "f16"]),
   option("--rank-multiple <n>", "round ranks down to a multiple of this")
     .argParser(wholeNumber(1))

@@ -1,0 +1,24 @@
+import { describe, expect, test } from "vitest";
+import { compressOptions, evaluateOptions, generateOptions } from "../pipeline/options.ts";
+import { COMPRESS, EVALUATE, GENERATE, MEMORY, THREADS } from "./options.ts";
+
+/** Options that the command line spells otherwise than the library. */
+const SPELLED = new Map([
+  ["memory", "memoryBytes"],
+  ["text", "texts"],
+]);
+
+describe("every option of the library has a flag on the command line, and the other way round", () => {
+  test.each([
+    ["compress", compressOptions, [...COMPRESS, THREADS, MEMORY]],
+    ["evaluate", evaluateOptions, [...EVALUATE, THREADS, MEMORY]],
+    ["generate", generateOptions, [...GENERATE, THREADS]],
+  ])("%s", (_command, schema, options) => {
+    const flags = options.map((option) => SPELLED.get(option.attributeName()) ?? option.attributeName());
+    expect(new Set(["model", ...flags])).toEqual(new Set(Object.keys(schema.shape)));
+  });
+});
+
+test("every flag says what it is for", () => {
+  for (const option of [...COMPRESS, ...EVALUATE, ...GENERATE, THREADS, MEMORY]) expect(option.description).not.toBe("");
+});
