@@ -118,5 +118,8 @@ export declare function svd(a: Tensor): Array<Tensor>
 /** silu(gate) * up, entry by entry (Shazeer 2020, arXiv:2002.05202). Both t x f. */
 export declare function swiglu(gate: Tensor, up: Tensor): Tensor
 
+/** Bytes that live tensors of at least 256 KiB hold. */
+export declare function tensorBytesInUse(): number
+
 /** Writes the tensor's values, little-endian in its own dtype, at `offset` of a file that exists. */
 export declare function writeTensor(tensor: Tensor, path: string, offset: number): void

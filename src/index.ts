@@ -1,3 +1,66 @@
-/** The public library: the same jobs as the command line, typed. `compress` and `evaluate` run in a worker thread. */
+/**
+ * The public library: the same jobs as the command line, typed. Long ones run in a worker thread and give promises.
+ *
+ * ```ts
+ * import { compress, evaluate } from "rankfold";
+ * const made = await compress({ model: "./SmolLM2-135M", out: "./small", keep: 0.8, calibration: "text.txt" });
+ * const { texts } = await evaluate({ model: made.out, texts: ["wikitext.txt"], window: 1024 });
+ * ```
+ */
+import { runInWorker, type Watcher } from "./pipeline/in-worker.ts";
+import {
+  type CompressOptions,
+  compressOptions,
+  type EvaluateOptions,
+  evaluateOptions,
+  type GenerateOptions,
+  generateOptions,
+  inspectOptions,
+  parseOptions,
+} from "./pipeline/options.ts";
+import type { CompressPlan, CompressResult, EvaluateResult, GenerateResult, InspectResult } from "./pipeline/results.ts";
+
 export * from "./errors.ts";
 export { loadModel, type Model } from "./models/load.ts";
+export type { Watcher } from "./pipeline/in-worker.ts";
+export type { Progress } from "./pipeline/job.ts";
+export type { CompressOptions, EvaluateOptions, GenerateOptions, InspectOptions } from "./pipeline/options.ts";
+export type {
+  CompressPlan,
+  CompressResult,
+  EvaluateResult,
+  GenerateResult,
+  InspectResult,
+  ProjectionReport,
+  TextResult,
+} from "./pipeline/results.ts";
+export { VERSION } from "./version.ts";
+
+/**
+ * Writes a smaller model to `options.out`.
+ * @throws UsageError for options out of range, FormatError and NumericsError for a model or text that cannot be used,
+ * MemoryError for a plan above `memoryBytes`, InterruptedError when `watcher.signal` is aborted.
+ */
+export async function compress(options: CompressOptions, watcher: Watcher = {}): Promise<CompressResult> {
+  return (await runInWorker("compress", { ...parseOptions(compressOptions, options), dryRun: false }, watcher)) as CompressResult;
+}
+
+/** What `compress` would do: ranks, sizes in parameters and bytes, predicted peak memory. Nothing is computed or written. */
+export async function plan(options: CompressOptions, watcher: Watcher = {}): Promise<CompressPlan> {
+  return (await runInWorker("compress", { ...parseOptions(compressOptions, options), dryRun: true }, watcher)) as CompressPlan;
+}
+
+/** Perplexity of a model on texts. @throws as `compress` does. */
+export function evaluate(options: EvaluateOptions, watcher: Watcher = {}): Promise<EvaluateResult> {
+  return runInWorker("evaluate", parseOptions(evaluateOptions, options), watcher);
+}
+
+/** Continues a prompt; `watcher.onText` gets each piece as it is made. @throws as `compress` does. */
+export function generate(options: GenerateOptions, watcher: Watcher = {}): Promise<GenerateResult> {
+  return runInWorker("generate", parseOptions(generateOptions, options), watcher);
+}
+
+/** Architecture, sizes and break-even ranks of a model. @throws as `compress` does. */
+export function inspect(model: string, watcher: Watcher = {}): Promise<InspectResult> {
+  return runInWorker("inspect", parseOptions(inspectOptions, { model }), watcher);
+}

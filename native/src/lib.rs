@@ -1,11 +1,15 @@
 //! The slow part of rankfold: tensors outside the JavaScript heap and the operations on them.
 //! No algorithm of any paper lives here; those are TypeScript, over `src/tensor`.
 
+// Test builds leave out the exports to JavaScript, so all that only they use would be reported.
+#![cfg_attr(test, allow(dead_code))]
+
 mod attention;
 mod error;
 mod exp;
 mod files;
 mod linalg;
+mod memory;
 mod nn;
 mod statistics;
 mod tensor;

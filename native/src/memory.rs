@@ -1,0 +1,154 @@
+//! An allocator that keeps large freed blocks for the next tensor of about the same size: asking the system for fresh
+//! pages costs more than the arithmetic on them (a fresh 12 MB matrix: 6 ms of page faults, 1 ms of writing).
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use napi_derive::napi;
+
+/// Smaller blocks are left to the system's allocator, which recycles them itself.
+const SMALLEST: usize = 256 << 10;
+/// Freed memory kept at most; above it blocks go back to the system.
+const MOST_KEPT: usize = 128 << 20;
+/// Blocks kept at most, so that looking for one stays cheap.
+const MOST_BLOCKS: usize = 64;
+/// Every kept block is aligned like this: faer asks for 128.
+const ALIGNMENT: usize = 128;
+
+struct Kept {
+    blocks: [(usize, usize); MOST_BLOCKS], // (address, size)
+    count: usize,
+    bytes: usize,
+}
+
+/// Bytes of large blocks that tensors hold now; those kept for later are not counted.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that live tensors of at least 256 KiB hold.
+#[napi]
+pub fn tensor_bytes_in_use() -> f64 {
+    IN_USE.load(Ordering::Relaxed) as f64
+}
+
+/// Large blocks come from the system page by page and go back whole. Inside glibc's heaps, where it would put those below
+/// 32 MiB, they fragment: resident memory grew by 60 MB a block of a 135M model while 5 MB were in use.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[napi_derive::module_init]
+fn separate_large_blocks() {
+    // SAFETY: sets one tuning parameter of the C library's allocator.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, SMALLEST as i32) };
+}
+
+pub struct Recycling {
+    kept: Mutex<Kept>,
+}
+
+#[global_allocator]
+static ALLOCATOR: Recycling =
+    Recycling { kept: Mutex::new(Kept { blocks: [(0, 0); MOST_BLOCKS], count: 0, bytes: 0 }) };
+
+/// Sizes are rounded up by an eighth at most, so that similar tensors share blocks.
+fn rounded(size: usize) -> usize {
+    let step = (size.next_power_of_two() / 16).max(4096);
+    size.div_ceil(step) * step
+}
+
+fn is_large(layout: Layout) -> bool {
+    layout.size() >= SMALLEST && layout.align() <= ALIGNMENT
+}
+
+fn large(layout: Layout) -> Layout {
+    // SAFETY: the alignment is a power of two, and a size that existed does not overflow when rounded.
+    unsafe { Layout::from_size_align_unchecked(rounded(layout.size()), ALIGNMENT) }
+}
+
+impl Recycling {
+    /// A kept block of exactly this rounded size.
+    fn take(&self, size: usize) -> Option<*mut u8> {
+        let mut kept = self.kept.lock().ok()?;
+        let count = kept.count;
+        let at = kept.blocks[..count].iter().rposition(|&(_, s)| s == size)?;
+        let (address, _) = kept.blocks[at];
+        kept.blocks[at] = kept.blocks[count - 1];
+        kept.count -= 1;
+        kept.bytes -= size;
+        Some(address as *mut u8)
+    }
+
+    /// Keeps a freed block; the oldest go when there are too many. True when it was kept.
+    fn keep(&self, pointer: *mut u8, size: usize) -> bool {
+        let Ok(mut kept) = self.kept.lock() else { return false };
+        if size > MOST_KEPT {
+            return false;
+        }
+        while kept.count == MOST_BLOCKS || kept.bytes + size > MOST_KEPT {
+            let (address, oldest) = kept.blocks[0];
+            let count = kept.count;
+            kept.blocks.copy_within(1..count, 0);
+            kept.count -= 1;
+            kept.bytes -= oldest;
+            // SAFETY: it was allocated by `alloc` below with this very layout.
+            unsafe {
+                System.dealloc(address as *mut u8, Layout::from_size_align_unchecked(oldest, ALIGNMENT))
+            };
+        }
+        let count = kept.count;
+        kept.blocks[count] = (pointer as usize, size);
+        kept.count += 1;
+        kept.bytes += size;
+        true
+    }
+}
+
+// SAFETY: every block comes from the system's allocator with the layout that it is given back with: large ones always with
+// the rounded layout, others with their own. A kept block belongs to nobody else until it is taken.
+unsafe impl GlobalAlloc for Recycling {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !is_large(layout) {
+            return unsafe { System.alloc(layout) };
+        }
+        let layout = large(layout);
+        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        self.take(layout.size()).unwrap_or_else(|| unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if !is_large(layout) {
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        let rounded = large(layout);
+        IN_USE.fetch_add(rounded.size(), Ordering::Relaxed);
+        match self.take(rounded.size()) {
+            Some(block) => {
+                unsafe { block.write_bytes(0, layout.size()) };
+                block
+            }
+            None => unsafe { System.alloc_zeroed(rounded) },
+        }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if !is_large(layout) {
+            return unsafe { System.dealloc(pointer, layout) };
+        }
+        let layout = large(layout);
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        if !self.keep(pointer, layout.size()) {
+            unsafe { System.dealloc(pointer, layout) };
+        }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        if !is_large(layout) && !is_large(wanted) {
+            return unsafe { System.realloc(pointer, layout, size) };
+        }
+        let moved = unsafe { self.alloc(wanted) };
+        if !moved.is_null() {
+            unsafe { pointer.copy_to_nonoverlapping(moved, layout.size().min(size)) };
+            unsafe { self.dealloc(pointer, layout) };
+        }
+        moved
+    }
+}
