@@ -11,5 +11,7 @@ export function allocatorNamed(name: string): Allocator {
   const found = ALLOCATORS.find((allocator) => allocator.name === name);
   if (found) return found;
   const names = ALLOCATORS.map((allocator) => allocator.name);
-  throw new UsageError(`--allocate ${name} is not known; ${nearestName(name, names) ? `did you mean ${nearestName(name, names)}? ` : ""}known are ${names.join(", ")}`);
+  throw new UsageError(
+    `--allocate ${name} is not known; ${nearestName(name, names) ? `did you mean ${nearestName(name, names)}? ` : ""}known are ${names.join(", ")}`,
+  );
 }

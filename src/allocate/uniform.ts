@@ -5,5 +5,6 @@ import { rankForKeep } from "./size.ts";
 export const uniform: Allocator = {
   name: "uniform",
   title: "the same fraction of every projection",
-  allocate: (projections, { keep, rankMultiple }) => new Map(projections.map((p) => [p.name, rankForKeep(p, keep, rankMultiple)])),
+  allocate: (projections, { keep, rankMultiple }) =>
+    new Map(projections.map((p) => [p.name, rankForKeep(p, keep, rankMultiple)])),
 };

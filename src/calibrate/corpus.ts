@@ -14,7 +14,9 @@ function readFile(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (cause) {
-    throw new StorageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give the path of a text file`, { cause });
+    throw new StorageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give the path of a text file`, {
+      cause,
+    });
   }
 }
 
@@ -41,7 +43,9 @@ export function sampleWindows(tokens: Uint32Array, samples: number, window: numb
   const windows = windowsOf(tokens, window);
   if (windows.length < samples) {
     const remedy = "give a longer text, or a smaller --samples or --window";
-    throw new UsageError(`${file}: ${samples} windows of ${window} tokens were asked for, the text holds ${windows.length}; ${remedy}`);
+    throw new UsageError(
+      `${file}: ${samples} windows of ${window} tokens were asked for, the text holds ${windows.length}; ${remedy}`,
+    );
   }
   return Array.from({ length: samples }, (_, i) => windows[Math.floor((i * windows.length) / samples)] as Uint32Array);
 }

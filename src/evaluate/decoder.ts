@@ -28,7 +28,8 @@ export class Decoder {
       const { architecture, config } = this.model;
       const positions = architecture.positions(config, this.seen, tokens.length);
       let x = embed(this.table, tokens); // t x d
-      for (const { weights, cache } of this.blocks) x = forwardBlock(architecture, x, { config, weights, run: { sequences: 1, positions, cache } });
+      for (const { weights, cache } of this.blocks)
+        x = forwardBlock(architecture, x, { config, weights, run: { sequences: 1, positions, cache } });
       this.seen += tokens.length;
       return logitsOf(this.model, this.head, x.rowRange(tokens.length - 1, tokens.length).contiguous()).toFloat32Array();
     });

@@ -3,8 +3,8 @@
  * exp of the mean negative log-likelihood over window - 1 predictions a window. Log-softmax f32, sums f64.
  */
 import { NumericsError, UsageError } from "../errors.ts";
-import { type Batch, disposeBatches, forwardWindows, logitsOf, readHead } from "../models/forward.ts";
 import type { Head } from "../models/forward.ts";
+import { type Batch, disposeBatches, forwardWindows, logitsOf, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { negativeLogLikelihood, scope } from "../tensor/index.ts";
 
@@ -24,9 +24,14 @@ export interface Perplexity {
  * @param progress told how many windows' worth of work is done.
  * @throws NumericsError when a window's likelihood is not finite, UsageError when there is no window.
  */
-export function perplexity(model: Model, windows: readonly Uint32Array[], progress: (windowsDone: number) => void = () => {}): Perplexity {
+export function perplexity(
+  model: Model,
+  windows: readonly Uint32Array[],
+  progress: (windowsDone: number) => void = () => {},
+): Perplexity {
   const window = windows[0]?.length;
-  if (window === undefined) throw new UsageError("perplexity: the text is shorter than one window; give a longer text or a smaller --window");
+  if (window === undefined)
+    throw new UsageError("perplexity: the text is shorter than one window; give a longer text or a smaller --window");
   const group = Math.max(1, Math.floor(GROUP_TOKENS / window));
   let total = 0;
   for (let start = 0; start < windows.length; start += group) {
@@ -57,7 +62,8 @@ function groupNll(model: Model, windows: readonly Uint32Array[], first: number, 
 function batchNll(model: Model, head: Head, { x }: Batch, windows: readonly Uint32Array[], first: number): number {
   return windows.reduce((sum, tokens, i) => {
     const nll = windowNll(model, head, { x, start: i * tokens.length }, tokens);
-    if (!Number.isFinite(nll)) throw new NumericsError(`window ${first + i}: the likelihood is not finite; the model's weights do not fit this text`);
+    if (!Number.isFinite(nll))
+      throw new NumericsError(`window ${first + i}: the likelihood is not finite; the model's weights do not fit this text`);
     return sum + nll;
   }, 0);
 }
@@ -67,7 +73,9 @@ function windowNll(model: Model, head: Head, { x, start }: { x: Batch["x"]; star
   let sum = 0;
   for (let row = 0; row < tokens.length - 1; row += LOGIT_ROWS) {
     const end = Math.min(row + LOGIT_ROWS, tokens.length - 1);
-    const rows = scope(() => negativeLogLikelihood(logitsOf(model, head, x.rowRange(start + row, start + end)), tokens.slice(row + 1, end + 1)));
+    const rows = scope(() =>
+      negativeLogLikelihood(logitsOf(model, head, x.rowRange(start + row, start + end)), tokens.slice(row + 1, end + 1)),
+    );
     sum += rows.reduce((a, b) => a + b, 0);
   }
   return sum;

@@ -40,7 +40,8 @@ export function strings(json: Json, key: string): string[] {
 /** A list of different whole numbers from zero. */
 export function indices(json: Json, key: string): Uint32Array {
   const value = json[key];
-  const valid = Array.isArray(value) && value.every((item) => Number.isInteger(item) && item >= 0) && new Set(value).size === value.length;
+  const valid =
+    Array.isArray(value) && value.every((item) => Number.isInteger(item) && item >= 0) && new Set(value).size === value.length;
   if (valid) return Uint32Array.from(value);
   throw new ConfigError(key, `must be a list of different whole numbers, got ${JSON.stringify(value)}`);
 }

@@ -44,36 +44,47 @@ function concat(parts: readonly Uint32Array[]): Uint32Array {
   return all;
 }
 
-/** Runs every batch through one block, in place; `observe` sees each site's input. */
+export interface Watch {
+  /** Sees the input of every site, batch by batch. */
+  readonly observe?: (site: string, input: Tensor) => void;
+  /** Called before each batch: a second of work or less. */
+  readonly between?: () => void;
+}
+
+/** Runs every batch through one block, in place. */
 export function advanceBatches(
   model: Model,
   batches: readonly Batch[],
   weights: BlockWeights,
   block: number,
-  observe: (site: string, input: Tensor) => void = () => {},
-  between: () => void = () => {},
+  watch: Watch = {},
 ): void {
   const { architecture, config } = model;
   for (const batch of batches) {
-    between();
-    setStream(batch, forwardBlock(architecture, batch.x, { config, weights, run: batch.run }, observe), block);
+    watch.between?.();
+    setStream(batch, forwardBlock(architecture, batch.x, { config, weights, run: batch.run }, watch.observe), block);
   }
 }
 
 /** Replaces a batch's residual stream and frees the old one. @throws NumericsError when the new one is not finite. */
 export function setStream(batch: Batch, x: Tensor, block: number): void {
-  if (!x.isFinite()) throw new NumericsError(`block ${block}: its output has NaN or infinite values; the model's weights do not fit this text`);
+  if (!x.isFinite())
+    throw new NumericsError(`block ${block}: its output has NaN or infinite values; the model's weights do not fit this text`);
   batch.x.dispose();
   batch.x = keep(x);
 }
 
 /** Runs windows through all blocks; the caller disposes of each batch's x, the last block's output. */
-export function forwardWindows(model: Model, windows: readonly Uint32Array[], between: (block: number) => void = () => {}): Batch[] {
+export function forwardWindows(
+  model: Model,
+  windows: readonly Uint32Array[],
+  between: (block: number) => void = () => {},
+): Batch[] {
   const batches = embedWindows(model, windows);
   for (let block = 0; block < model.config.blocks; block++) {
     scope(() => {
       const weights = readBlock(model.checkpoint, model.architecture, model.config, block);
-      advanceBatches(model, batches, weights, block, undefined, () => between(block));
+      advanceBatches(model, batches, weights, block, { between: () => between(block) });
     });
   }
   return batches;

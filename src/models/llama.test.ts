@@ -19,7 +19,10 @@ function logits(folder: string, sequences: number[][]): number[] {
   checkTensors(folder, checkpoint, modelTensors(parsed.architecture, parsed.config), parsed.config);
   const model = { ...parsed, checkpoint } as unknown as Model;
   return scope(() => {
-    const batches = forwardWindows(model, sequences.map((ids) => Uint32Array.from(ids)));
+    const batches = forwardWindows(
+      model,
+      sequences.map((ids) => Uint32Array.from(ids)),
+    );
     const head = readHead(model);
     const all = batches.flatMap(({ x }) => [...logitsOf(model, head, x).toFloat32Array()]);
     disposeBatches(batches);

@@ -7,7 +7,15 @@
 import { ConfigError, UnsupportedError } from "../errors.ts";
 import { type Attention, causalAttention, dispose, keep, rmsNorm, rope, swiglu, type Tensor, vcat } from "../tensor/index.ts";
 import { boolean, type Json, positive, positiveInt } from "./config.ts";
-import { type Architecture, type Block, type BlockCache, type Linear, linear, type ModelConfig, type ProjectionShape } from "./model.ts";
+import {
+  type Architecture,
+  type Block,
+  type BlockCache,
+  type Linear,
+  linear,
+  type ModelConfig,
+  type ProjectionShape,
+} from "./model.ts";
 import { parseRotation, type Rotation, ropeTable } from "./rope.ts";
 
 export interface LlamaConfig extends ModelConfig {
@@ -30,7 +38,8 @@ export const llama: Architecture<LlamaConfig> = {
     const keyValue = positiveInt(json, "num_key_value_heads", query);
     if (dim % 2 !== 0) throw new ConfigError("head_dim", `must be even for rotary positions, got ${dim}`);
     if (query % keyValue !== 0) throw new ConfigError("num_key_value_heads", `must divide ${query} query heads, got ${keyValue}`);
-    if ((json.hidden_act ?? "silu") !== "silu") throw new UnsupportedError(`config.json: hidden_act ${String(json.hidden_act)} is not known; known is silu`);
+    if ((json.hidden_act ?? "silu") !== "silu")
+      throw new UnsupportedError(`config.json: hidden_act ${String(json.hidden_act)} is not known; known is silu`);
     return {
       ...shared,
       heads: { query, keyValue, dim },

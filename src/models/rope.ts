@@ -24,7 +24,9 @@ export function parseRotation(json: Json, headDim: number): Rotation {
   if (type === "linear") return { frequencies: plain.map((f) => f / positive(parameters, "factor")), magnitude: 1 };
   if (type === "llama3") return { frequencies: plain.map((f) => llama3(f, parameters)), magnitude: 1 };
   if (type === "yarn") return yarn(plain, theta, parameters);
-  throw new UnsupportedError(`config.json: rope_scaling of type ${String(type)} is not known; known are default, linear, llama3 and yarn`);
+  throw new UnsupportedError(
+    `config.json: rope_scaling of type ${String(type)} is not known; known are default, linear, llama3 and yarn`,
+  );
 }
 
 /** The context length before scaling. */
@@ -61,7 +63,14 @@ function yarn(plain: Float64Array, theta: number, parameters: Json): Rotation {
 /** Cosines and sines of `count` positions from `start`: p x (e / 2) each. */
 export function ropeTable({ frequencies, magnitude }: Rotation, start: number, count: number): RopeTable {
   const half = frequencies.length;
-  const angles = Float64Array.from({ length: count * half }, (_, i) => (start + Math.floor(i / half)) * (frequencies[i % half] ?? 0));
-  const table = (f: (angle: number) => number) => Tensor.from(Float32Array.from(angles, (angle) => magnitude * f(angle)), [count, half]);
+  const angles = Float64Array.from(
+    { length: count * half },
+    (_, i) => (start + Math.floor(i / half)) * (frequencies[i % half] ?? 0),
+  );
+  const table = (f: (angle: number) => number) =>
+    Tensor.from(
+      Float32Array.from(angles, (angle) => magnitude * f(angle)),
+      [count, half],
+    );
   return { cos: table(Math.cos), sin: table(Math.sin) };
 }

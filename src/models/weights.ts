@@ -15,7 +15,10 @@ const REDUNDANT = /rotary_emb\.inv_freq$/;
 export const blockPrefix = (block: number) => `model.layers.${block}.`;
 
 /** The tensors that store one projection, with their shapes. */
-export function projectionTensors({ name, rows, columns, bias }: ProjectionShape, { ranks, addedBiases, skeletons }: ModelConfig) {
+export function projectionTensors(
+  { name, rows, columns, bias }: ProjectionShape,
+  { ranks, addedBiases, skeletons }: ModelConfig,
+) {
   const tensors = new Map<string, readonly number[]>();
   const rank = ranks.get(name);
   if (rank === undefined) {
@@ -62,7 +65,12 @@ export function modelTensors(architecture: Architecture, config: ModelConfig): M
 }
 
 /** @throws FormatError naming the first tensor that is missing, not expected, or of another shape. */
-export function checkTensors(path: string, checkpoint: Checkpoint, expected: ReadonlyMap<string, readonly number[]>, config: ModelConfig): void {
+export function checkTensors(
+  path: string,
+  checkpoint: Checkpoint,
+  expected: ReadonlyMap<string, readonly number[]>,
+  config: ModelConfig,
+): void {
   for (const [name, shape] of expected) {
     const info = checkpoint.tensors.get(name);
     if (!info) throw new FormatError(path, `tensor ${name} is missing; the config asks for it with shape ${shape.join(" x ")}`);
@@ -106,13 +114,19 @@ function readRight(source: TensorSource, name: string, columns: Uint32Array | un
 }
 
 /** A block's tensors by the names they are stored under. The caller's scope owns the tensors. */
-export function storedTensors({ linears, vectors }: BlockWeights, block: number, skeletons: ReadonlyMap<string, Uint32Array>): Map<string, Tensor> {
+export function storedTensors(
+  { linears, vectors }: BlockWeights,
+  block: number,
+  skeletons: ReadonlyMap<string, Uint32Array>,
+): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   const prefix = blockPrefix(block);
   for (const [name, vector] of vectors) tensors.set(`${prefix}${name}.weight`, vector);
   for (const [name, layer] of linears) {
     if ("weight" in layer) tensors.set(`${prefix}${name}.weight`, layer.weight);
-    else for (const [part, tensor] of storedFactors(layer, skeletons.get(prefix + name))) tensors.set(`${prefix}${name}.${part}`, tensor);
+    else
+      for (const [part, tensor] of storedFactors(layer, skeletons.get(prefix + name)))
+        tensors.set(`${prefix}${name}.${part}`, tensor);
     if (layer.bias) tensors.set(`${prefix}${name}${"left" in layer ? ".left" : ""}.bias`, flat(layer.bias));
   }
   return tensors;
@@ -121,8 +135,16 @@ export function storedTensors({ linears, vectors }: BlockWeights, block: number,
 const flat = (bias: Tensor) => bias.reshape(bias.size);
 
 function storedFactors({ left, right }: LowRank, skeleton: Uint32Array | undefined): [string, Tensor][] {
-  if (!skeleton) return [["left.weight", left], ["right.weight", right]];
+  if (!skeleton)
+    return [
+      ["left.weight", left],
+      ["right.weight", right],
+    ];
   const plain = right.rows - skeleton.length;
   const coefficients = right.rowRange(plain, right.rows).selectColumns(otherColumns(skeleton, right.columns));
-  return [["left.weight", left], ["right.weight", right.rowRange(0, plain)], ["right.coefficients", coefficients]];
+  return [
+    ["left.weight", left],
+    ["right.weight", right.rowRange(0, plain)],
+    ["right.coefficients", coefficients],
+  ];
 }

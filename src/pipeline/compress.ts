@@ -40,7 +40,12 @@ export async function compress(options: Options, job: Job): Promise<CompressResu
   const text = plan.method.needs.length > 0 ? readText(options.calibration as string) : undefined;
   const sha256 = text === undefined ? null : createHash("sha256").update(text).digest("hex");
   const windows = text === undefined ? [] : calibrationWindows(model, text, options, job);
-  const work = WorkDirectory.open(options.workDir ?? `${options.out}.partial`, fingerprint(model, options, plan, sha256), layoutOf(plan), options.resume);
+  const work = WorkDirectory.open(
+    options.workDir ?? `${options.out}.partial`,
+    fingerprint(model, options, plan, sha256),
+    layoutOf(plan),
+    options.resume,
+  );
   const run: Run = { model, options, plan, job, work, clock: new StageClock() };
   runBlocks(run, windows);
   return finish(run, sha256, elapsed);
@@ -64,8 +69,20 @@ function layoutOf({ tensors, dtype }: Plan) {
 
 /** All that decides the bytes of the result. */
 function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha256: string | null): Fingerprint {
-  const { out: _out, model: _model, calibration: _text, workDir: _dir, threads: _threads, resume: _resume, dryRun: _dry, memoryBytes: _memory, ...rest } = options;
-  const weights = createHash("sha256").update(JSON.stringify([model.configJson, [...model.checkpoint.tensors], fileStamps(model.path)]));
+  const {
+    out: _out,
+    model: _model,
+    calibration: _text,
+    workDir: _dir,
+    threads: _threads,
+    resume: _resume,
+    dryRun: _dry,
+    memoryBytes: _memory,
+    ...rest
+  } = options;
+  const weights = createHash("sha256").update(
+    JSON.stringify([model.configJson, [...model.checkpoint.tensors], fileStamps(model.path)]),
+  );
   const ranks = createHash("sha256").update(JSON.stringify([...plan.ranks]));
   return {
     version: VERSION,
@@ -81,7 +98,9 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
 /** Sizes and times of the model's files: a changed model has others. */
 function fileStamps(path: string): unknown[] {
   const files = statSync(path).isDirectory() ? readdirSync(path).map((name) => join(path, name)) : [path];
-  return files.filter((file) => /\.(safetensors|gguf)$/.test(file)).map((file) => [basename(file), statSync(file).size, statSync(file).mtimeMs]);
+  return files
+    .filter((file) => /\.(safetensors|gguf)$/.test(file))
+    .map((file) => [basename(file), statSync(file).size, statSync(file).mtimeMs]);
 }
 
 function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
@@ -106,7 +125,10 @@ function withResumeHint({ work, model }: Run, error: unknown): unknown {
   const finished = Array.from({ length: model.config.blocks }, (_, block) => work.has(block)).filter(Boolean).length;
   if (finished === 0) work.remove();
   if (!(error instanceof InterruptedError)) return error;
-  const saved = finished === 0 ? "nothing was finished yet" : `${finished} of ${model.config.blocks} blocks are saved; the same command with --resume continues`;
+  const saved =
+    finished === 0
+      ? "nothing was finished yet"
+      : `${finished} of ${model.config.blocks} blocks are saved; the same command with --resume continues`;
   return new InterruptedError(`interrupted: ${saved}`);
 }
 
@@ -135,7 +157,7 @@ function replayBlock({ model, plan, work, job, clock }: Run, index: number, batc
     plan.propagate === "original"
       ? readBlock(model.checkpoint, model.architecture, model.config, index)
       : readBlock(work, model.architecture, work.savedConfig(plan.config), index);
-  clock.time("forward", () => advanceBatches(model, batches, weights, index, undefined, job.checkpoint));
+  clock.time("forward", () => advanceBatches(model, batches, weights, index, { between: job.checkpoint }));
 }
 
 function finish(run: Run, calibrationSha256: string | null, elapsed: () => number): CompressResult {
@@ -152,7 +174,12 @@ function finish(run: Run, calibrationSha256: string | null, elapsed: () => numbe
     parameters: parametersAfter,
     bytes: bytesAfter,
     seconds: elapsed(),
-    stages: { forward, statistics: clock.seconds("statistics"), factorize: clock.seconds("factorize"), write: clock.seconds("write") },
+    stages: {
+      forward,
+      statistics: clock.seconds("statistics"),
+      factorize: clock.seconds("factorize"),
+      write: clock.seconds("write"),
+    },
     peakRssBytes: peakRssBytes(),
     projections: work.projections,
   };

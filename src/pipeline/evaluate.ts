@@ -5,8 +5,8 @@ import { UsageError } from "../errors.ts";
 import { perplexity } from "../evaluate/perplexity.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import type { Job } from "./job.ts";
-import type { evaluateOptions } from "./options.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
+import type { evaluateOptions } from "./options.ts";
 import type { EvaluateResult, TextResult } from "./results.ts";
 
 type Options = z.output<typeof evaluateOptions>;
@@ -23,7 +23,10 @@ function evaluateText(model: Model, file: string, { window, maxWindows }: Option
   job.progress({ stage: `tokenize ${file}`, done: 0, total: 1, unit: "text" });
   const tokens = model.tokenizer.encode(readText(file));
   const windows = windowsOf(tokens, window).slice(0, maxWindows);
-  if (windows.length === 0) throw new UsageError(`${file}: its ${tokens.length} tokens are fewer than one window of ${window}; give a longer text or a smaller --window`);
+  if (windows.length === 0)
+    throw new UsageError(
+      `${file}: its ${tokens.length} tokens are fewer than one window of ${window}; give a longer text or a smaller --window`,
+    );
   const progress = (done: number) => {
     job.checkpoint();
     job.progress({ stage: `evaluate ${file}`, done, total: windows.length, unit: "window" });

@@ -32,7 +32,11 @@ export interface BlockTask {
 }
 
 /** Factors the block's projections and moves the batches to its output. The caller's scope owns the new weights. */
-export function factorizeBlock(task: BlockTask, batches: readonly Batch[], propagate: "original" | "compressed"): ProjectionReport[] {
+export function factorizeBlock(
+  task: BlockTask,
+  batches: readonly Batch[],
+  propagate: "original" | "compressed",
+): ProjectionReport[] {
   if (task.method.needs.length === 0) return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
   return propagate === "original" ? withOriginalInputs(task, batches) : withCompressedInputs(task, batches);
 }
@@ -50,7 +54,9 @@ function withOriginalInputs(task: BlockTask, batches: readonly Batch[]): Project
   const sums = new SiteSums(siteWidths(task));
   try {
     const observe = (site: string, input: Tensor) => task.clock.time("statistics", () => sums.add(site, input));
-    task.clock.time("forward", () => advanceBatches(task.model, batches, task.weights, task.index, observe, task.checkpoint));
+    task.clock.time("forward", () =>
+      advanceBatches(task.model, batches, task.weights, task.index, { observe, between: task.checkpoint }),
+    );
     return [...siteWidths(task).keys()].flatMap((site) => factorizeSite(task, site, sums));
   } finally {
     sums.dispose();
@@ -144,7 +150,11 @@ function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics
 }
 
 /** The factors as they will be written (in f32 values), and what they cost. */
-function replacement(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): { layer: LowRank; report: ProjectionReport } {
+function replacement(
+  task: BlockTask,
+  shape: ProjectionShape,
+  statistics: InputStatistics | undefined,
+): { layer: LowRank; report: ProjectionReport } {
   const { method, options, dtype, ranks } = task;
   const { weight, bias } = layerOf(task, shape) as Dense;
   const rank = ranks.get(shape.name) as number;

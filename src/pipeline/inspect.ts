@@ -1,13 +1,14 @@
 /** `inspect`: what a model is, before anything is computed. */
+
+import type { z } from "zod";
 import { breakEvenRank } from "../allocate/size.ts";
-import { type Model, loadModel } from "../models/load.ts";
+import { loadModel, type Model } from "../models/load.ts";
 import type { ProjectionShape } from "../models/model.ts";
 import { blockPrefix } from "../models/weights.ts";
 import type { Job } from "./job.ts";
 import { readManifest } from "./manifest.ts";
 import type { inspectOptions } from "./options.ts";
 import type { InspectResult } from "./results.ts";
-import type { z } from "zod";
 
 export async function inspect({ model: path }: z.output<typeof inspectOptions>, _job: Job): Promise<InspectResult> {
   const model = await loadModel(path);

@@ -8,7 +8,11 @@ const PROCESS_BYTES = 180e6;
 /** Tokens that go through a block together (models/forward.ts). */
 const BATCH_TOKENS = 2048;
 
-export function predictedPeakBytes(model: Model, plan: Pick<Plan, "method" | "propagate">, options: Pick<Options, "samples" | "window">): number {
+export function predictedPeakBytes(
+  model: Model,
+  plan: Pick<Plan, "method" | "propagate">,
+  options: Pick<Options, "samples" | "window">,
+): number {
   const { config, architecture } = model;
   const { f32, f64 } = BYTES;
   const shapes = architecture.projections(config, 0);

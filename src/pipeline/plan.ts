@@ -3,8 +3,8 @@ import type { z } from "zod";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { projectionParameters } from "../allocate/size.ts";
 import { MemoryError, UnsupportedError, UsageError } from "../errors.ts";
-import { methodNamed } from "../methods/registry.ts";
 import type { Method } from "../methods/method.ts";
+import { methodNamed } from "../methods/registry.ts";
 import type { Json } from "../models/config.ts";
 import type { Model } from "../models/load.ts";
 import type { ModelConfig, ProjectionShape } from "../models/model.ts";
@@ -78,7 +78,9 @@ function nativeDtype(model: Model): DType {
 
 /** config.json of the compressed model: a model type of its own, so that no program loads it half. */
 function compressedConfig(json: Json, ranks: ReadonlyMap<string, number>, method: Method, options: Options): Json {
-  const skeletons = [...ranks].map(([name, rank]) => [name, method.skeletonRows?.(rank, options) ?? 0] as const).filter(([, rows]) => rows > 0);
+  const skeletons = [...ranks]
+    .map(([name, rank]) => [name, method.skeletonRows?.(rank, options) ?? 0] as const)
+    .filter(([, rows]) => rows > 0);
   return {
     ...json,
     model_type: COMPRESSED_PREFIX + String(json.model_type),
@@ -95,7 +97,12 @@ function compressedConfig(json: Json, ranks: ReadonlyMap<string, number>, method
   };
 }
 
-function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">, shapes: readonly ProjectionShape[]): CompressPlan {
+function summarise(
+  model: Model,
+  options: Options,
+  plan: Omit<Plan, "summary">,
+  shapes: readonly ProjectionShape[],
+): CompressPlan {
   const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
   const parametersAfter = [...plan.tensors.values()].reduce((sum, shape) => sum + size(shape), 0);
   const total = (rankOf: (name: string) => number | undefined) =>
@@ -120,5 +127,7 @@ export function checkMemory({ summary }: Plan, { memoryBytes }: Options): void {
   if (memoryBytes === undefined || summary.peakBytes <= memoryBytes) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
   const remedy = "raise --memory, or lower --samples or --window";
-  throw new MemoryError(`--memory: the plan needs about ${gigabytes(summary.peakBytes)}, ${gigabytes(memoryBytes)} are allowed; ${remedy}`);
+  throw new MemoryError(
+    `--memory: the plan needs about ${gigabytes(summary.peakBytes)}, ${gigabytes(memoryBytes)} are allowed; ${remedy}`,
+  );
 }

@@ -2,7 +2,17 @@
  * Where a run writes its model until it is whole, so that a kill loses at most one block: `OUT.partial` beside `OUT`.
  * A block's tensors are written in their place and synced before the journal says, with their checksum, that they are there.
  */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { FormatError, UsageError } from "../errors.ts";
 import { type Layout, SafetensorsWriter } from "../formats/safetensors-writer.ts";
@@ -45,7 +55,11 @@ export class WorkDirectory {
     if (!resume) throw new UsageError(`${path}: holds an unfinished run; continue it with --resume, or delete the folder`);
     checkFingerprint(path, fingerprint);
     const entries = readJournal(path);
-    const writer = SafetensorsWriter.open(path, layout, entries.flatMap(({ tensors }) => tensors));
+    const writer = SafetensorsWriter.open(
+      path,
+      layout,
+      entries.flatMap(({ tensors }) => tensors),
+    );
     for (const entry of entries) checkEntry(path, writer, entry);
     writeFileSync(join(path, JOURNAL), entries.map(line).join(""));
     return new WorkDirectory(path, writer, entries);
@@ -54,7 +68,8 @@ export class WorkDirectory {
   private static create(path: string, fingerprint: Fingerprint, layout: Layout): WorkDirectory {
     return storage(path, () => {
       mkdirSync(path, { recursive: true });
-      if (readdirSync(path).length > 0) throw new UsageError(`${path}: is to be the work folder but is not empty; delete it or give another --work-dir`);
+      if (readdirSync(path).length > 0)
+        throw new UsageError(`${path}: is to be the work folder but is not empty; delete it or give another --work-dir`);
       const writer = SafetensorsWriter.create(path, layout);
       writeFileSync(join(path, FINGERPRINT), JSON.stringify(fingerprint, null, 2));
       return new WorkDirectory(path, writer, []);
@@ -81,7 +96,9 @@ export class WorkDirectory {
 
   /** The planned config with the skeleton columns of the blocks saved so far. */
   savedConfig(config: ModelConfig): ModelConfig {
-    const saved = this.projections.flatMap(({ name, skeleton }) => (skeleton ? [[name, Uint32Array.from(skeleton)] as const] : []));
+    const saved = this.projections.flatMap(({ name, skeleton }) =>
+      skeleton ? [[name, Uint32Array.from(skeleton)] as const] : [],
+    );
     return { ...config, skeletons: new Map([...config.skeletons, ...saved]) };
   }
 
@@ -112,7 +129,10 @@ function readJournal(path: string): Entry[] {
   const file = join(path, JOURNAL);
   if (!existsSync(file)) return [];
   try {
-    return readFileSync(file, "utf8").split("\n").slice(0, -1).map((text) => JSON.parse(text));
+    return readFileSync(file, "utf8")
+      .split("\n")
+      .slice(0, -1)
+      .map((text) => JSON.parse(text));
   } catch {
     throw new FormatError(file, "is damaged; delete the work folder and start afresh");
   }
@@ -120,13 +140,18 @@ function readJournal(path: string): Entry[] {
 
 function checkEntry(path: string, writer: SafetensorsWriter, { block, tensors, sha256 }: Entry): void {
   if (writer.checksum(tensors) === sha256) return;
-  throw new FormatError(path, `block ${block} is damaged, its checksum differs from the journal's; delete the work folder and start afresh`);
+  throw new FormatError(
+    path,
+    `block ${block} is damaged, its checksum differs from the journal's; delete the work folder and start afresh`,
+  );
 }
 
 function checkFingerprint(path: string, fingerprint: Fingerprint): void {
   const saved: Fingerprint = JSON.parse(readFileSync(join(path, FINGERPRINT), "utf8"));
   for (const key of Object.keys({ ...saved, ...fingerprint })) {
     if (saved[key] === fingerprint[key]) continue;
-    throw new UsageError(`--resume: ${path} was made with ${key} ${saved[key]}, now it is ${fingerprint[key]}; use the same, or delete the folder`);
+    throw new UsageError(
+      `--resume: ${path} was made with ${key} ${saved[key]}, now it is ${fingerprint[key]}; use the same, or delete the folder`,
+    );
   }
 }
