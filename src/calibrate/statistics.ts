@@ -3,8 +3,17 @@ import { NumericsError } from "../errors.ts";
 import type { InputStatistics } from "../methods/method.ts";
 import { scope, type Tensor, TokenSums } from "../tensor/index.ts";
 
+/** The statistics of one block's sites, whether they were just summed or come from files. */
+export interface SiteStatistics {
+  /**
+   * @param where for messages: the block.
+   * @throws NumericsError when the sums are not finite. The caller's scope owns the tensors.
+   */
+  statistics(site: string, where: string): InputStatistics;
+}
+
 /** The sums of one block, by site; only the sites asked for. */
-export class SiteSums {
+export class SiteSums implements SiteStatistics {
   private readonly sums = new Map<string, TokenSums>();
 
   /** @param widths values of each wanted site's input. */
@@ -16,18 +25,26 @@ export class SiteSums {
     this.sums.get(site)?.add(input);
   }
 
-  /** @throws NumericsError when the sums are not finite. The caller's scope owns the tensors. */
   statistics(site: string, where: string): InputStatistics {
     const sums = this.sums.get(site) as TokenSums;
     const gram = sums.gram();
     if (!gram.isFinite()) throw new NumericsError(`${where}, ${site}: the activations have NaN or infinite values`);
-    const moments = scope(() => sums.moments().toFloat64Array()); // 3 x n
-    const row = (i: number) => moments.slice(i * sums.width, (i + 1) * sums.width);
-    const mean = (i: number) => row(i).map((value) => value / sums.tokens);
-    return { tokens: sums.tokens, gram, mean: mean(0), meanAbs: mean(1), maxAbs: row(2) };
+    return inputStatistics(
+      gram,
+      scope(() => sums.moments().toFloat64Array()),
+      sums.tokens,
+    );
   }
 
   dispose(): void {
     for (const sums of this.sums.values()) sums.dispose();
   }
+}
+
+/** @param moments 3 x n: the sums of x, the sums of |x|, the largest |x|. */
+export function inputStatistics(gram: Tensor, moments: Float64Array, tokens: number): InputStatistics {
+  const width = moments.length / 3;
+  const row = (i: number) => moments.slice(i * width, (i + 1) * width);
+  const mean = (i: number) => row(i).map((value) => value / tokens);
+  return { tokens, gram, mean: mean(0), meanAbs: mean(1), maxAbs: row(2) };
 }

@@ -3,16 +3,15 @@
  * With `original` propagation all sites see the dense model's activations, in one forward pass. With `compressed` each
  * projection sees inputs made by the compressed ones before it: q, k, v, then o, then gate, up, then down.
  */
-import { SiteSums } from "../calibrate/statistics.ts";
-import { expand } from "../methods/factors.ts";
-import { relativeError, retainedEnergy } from "../methods/measure.ts";
-import type { Factors, InputStatistics, Method, MethodOptions } from "../methods/method.ts";
+import { type SiteStatistics, SiteSums } from "../calibrate/statistics.ts";
+import type { InputStatistics, Method, MethodOptions } from "../methods/method.ts";
 import { advanceBatches, type Batch, setStream } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
-import type { Block, BlockState, BlockWeights, Dense, LowRank, ProjectionShape, Stage } from "../models/model.ts";
+import type { Block, BlockState, BlockWeights, Dense, ProjectionShape, Stage } from "../models/model.ts";
 import { blockPrefix } from "../models/weights.ts";
 import { type DType, dispose, keep, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
+import { type Replacement, replacementAt } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 
 export interface BlockTask {
@@ -29,6 +28,8 @@ export interface BlockTask {
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
   /** Called between steps of a second or less. */
   readonly checkpoint: () => void;
+  /** The block's statistics where they were summed before; else the batches are run to sum them. */
+  readonly statistics?: SiteStatistics | undefined;
 }
 
 /** Factors the block's projections and moves the batches to its output. The caller's scope owns the new weights. */
@@ -38,6 +39,7 @@ export function factorizeBlock(
   propagate: "original" | "compressed",
 ): ProjectionReport[] {
   if (task.method.needs.length === 0) return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
+  if (task.statistics) return factorizeSites(task, task.statistics);
   return propagate === "original" ? withOriginalInputs(task, batches) : withCompressedInputs(task, batches);
 }
 
@@ -57,7 +59,7 @@ function withOriginalInputs(task: BlockTask, batches: readonly Batch[]): Project
     task.clock.time("forward", () =>
       advanceBatches(task.model, batches, task.weights, task.index, { observe, between: task.checkpoint }),
     );
-    return [...siteWidths(task).keys()].flatMap((site) => factorizeSite(task, site, sums));
+    return factorizeSites(task, sums);
   } finally {
     sums.dispose();
   }
@@ -122,8 +124,12 @@ function leaveBlock(task: BlockTask, item: Paused): void {
   });
 }
 
+function factorizeSites(task: BlockTask, sums: SiteStatistics): ProjectionReport[] {
+  return [...siteWidths(task).keys()].flatMap((site) => factorizeSite(task, site, sums));
+}
+
 /** Factors all projections that read one site; they share its statistics. */
-function factorizeSite(task: BlockTask, site: string, sums: SiteSums): ProjectionReport[] {
+function factorizeSite(task: BlockTask, site: string, sums: SiteStatistics): ProjectionReport[] {
   const shapes = shapesToFactor(task).filter((shape) => shape.site === site);
   const made = scope(() => {
     const statistics = sums.statistics(site, `block ${task.index}`);
@@ -149,35 +155,10 @@ function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics
   });
 }
 
-/** The factors as they will be written (in f32 values), and what they cost. */
-function replacement(
-  task: BlockTask,
-  shape: ProjectionShape,
-  statistics: InputStatistics | undefined,
-): { layer: LowRank; report: ProjectionReport } {
+function replacement(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): Replacement {
   const { method, options, dtype, ranks } = task;
-  const { weight, bias } = layerOf(task, shape) as Dense;
-  const rank = ranks.get(shape.name) as number;
-  const W = weight.to("f64");
+  const dense = layerOf(task, shape) as Dense;
+  const W = dense.weight.to("f64");
   const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, options);
-  const made = decomposition.factors(rank);
-  const factors = expand(made);
-  const round = (tensor: Tensor) => tensor.to("f32").to(dtype).to("f32");
-  const [left, right] = [round(factors.left), round(factors.right)];
-  const added = factors.bias && round(factors.bias).reshape(1, shape.rows);
-  const total = bias && added ? bias.add(added) : (bias ?? added);
-  const written: Factors = { left: left.to("f64"), right: right.to("f64"), ...(added ? { bias: added.to("f64") } : {}) };
-  return {
-    layer: { left, right, ...(total ? { bias: total } : {}) },
-    report: {
-      name: shape.name,
-      rows: shape.rows,
-      columns: shape.columns,
-      rank,
-      retainedEnergy: statistics ? retainedEnergy(W, written, statistics) : null,
-      relativeError: relativeError(W, written),
-      damping: decomposition.damping,
-      ...(made.skeleton ? { skeleton: [...made.skeleton.columns] } : {}),
-    },
-  };
+  return replacementAt({ shape, dense, W, statistics, decomposition }, ranks.get(shape.name) as number, dtype);
 }

@@ -1,0 +1,55 @@
+/** What takes a projection's place: its factors of one rank as they will be written, and what they cost. */
+import { expand } from "../methods/factors.ts";
+import { relativeError, retainedEnergy } from "../methods/measure.ts";
+import type { Decomposition, Factors, InputStatistics } from "../methods/method.ts";
+import type { Dense, LowRank, ProjectionShape } from "../models/model.ts";
+import type { DType, Tensor } from "../tensor/index.ts";
+import type { ProjectionReport } from "./results.ts";
+
+/** A projection that a method has decomposed; any rank can be taken from it. */
+export interface Decomposed {
+  readonly shape: ProjectionShape;
+  readonly dense: Dense;
+  /** The dense weight in f64, m x n. */
+  readonly W: Tensor;
+  /** Undefined where nothing was measured. */
+  readonly statistics: InputStatistics | undefined;
+  readonly decomposition: Decomposition;
+}
+
+export interface Replacement {
+  readonly layer: LowRank;
+  readonly report: ProjectionReport;
+}
+
+/** The values that are left of a tensor when it is written, as f32. */
+export function rounded(tensor: Tensor, dtype: DType): Tensor {
+  return tensor.to("f32").to(dtype).to("f32");
+}
+
+/** The factors of one rank, rounded to what is written. The caller's scope owns them. */
+export function replacementAt(
+  { shape, dense, W, statistics, decomposition }: Decomposed,
+  rank: number,
+  dtype: DType,
+): Replacement {
+  const made = decomposition.factors(rank);
+  const factors = expand(made);
+  const [left, right] = [rounded(factors.left, dtype), rounded(factors.right, dtype)];
+  const added = factors.bias && rounded(factors.bias, dtype).reshape(1, shape.rows);
+  const bias = dense.bias && added ? dense.bias.add(added) : (dense.bias ?? added);
+  const written: Factors = { left: left.to("f64"), right: right.to("f64"), ...(added ? { bias: added.to("f64") } : {}) };
+  return {
+    layer: { left, right, ...(bias ? { bias } : {}) },
+    report: {
+      name: shape.name,
+      rows: shape.rows,
+      columns: shape.columns,
+      rank,
+      retainedEnergy: statistics ? retainedEnergy(W, written, statistics) : null,
+      relativeError: relativeError(W, written),
+      damping: decomposition.damping,
+      ...(made.skeleton ? { skeleton: [...made.skeleton.columns] } : {}),
+    },
+  };
+}
