@@ -51,6 +51,8 @@ export declare class TokenSums {
   add(x: Tensor): void
   /** The symmetric n x n Gram matrix, f64. */
   gram(): Tensor
+  /** The lower triangle of the Gram matrix, row by row: n (n + 1) / 2 values, f64. */
+  triangle(): Tensor
   /** 3 x n, f64: sum of x, sum of |x|, largest |x|. */
   moments(): Tensor
   /** Gives the memory back at once. */
@@ -117,6 +119,9 @@ export declare function svd(a: Tensor): Array<Tensor>
 
 /** silu(gate) * up, entry by entry (Shazeer 2020, arXiv:2002.05202). Both t x f. */
 export declare function swiglu(gate: Tensor, up: Tensor): Tensor
+
+/** The symmetric n x n matrix of a packed lower triangle (n (n + 1) / 2 values, row by row), f64. */
+export declare function symmetric(triangle: Tensor, n: number): Tensor
 
 /** Bytes that live tensors of at least 256 KiB hold. */
 export declare function tensorBytesInUse(): number

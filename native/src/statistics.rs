@@ -83,12 +83,22 @@ impl TokenSums {
             return Err(failure("the Gram matrix was not asked for"));
         }
         let mut full = self.gram.clone();
-        for i in 0..n {
-            for j in 0..i {
-                full[j * n + i] = full[i * n + j];
-            }
-        }
+        mirror(&mut full, n);
         wrap(Candle::from_vec(full, (n, n), &Device::Cpu))
+    }
+
+    /// The lower triangle of the Gram matrix, row by row: n (n + 1) / 2 values, f64.
+    #[napi(catch_unwind)]
+    pub fn triangle(&self) -> Result<Tensor> {
+        if self.gram.is_empty() {
+            return Err(failure("the Gram matrix was not asked for"));
+        }
+        let mut packed = Vec::with_capacity(self.n * (self.n + 1) / 2);
+        for (i, row) in self.gram.chunks_exact(self.n).enumerate() {
+            packed.extend_from_slice(&row[..=i]);
+        }
+        let length = packed.len();
+        wrap(Candle::from_vec(packed, length, &Device::Cpu))
     }
 
     /// 3 x n, f64: sum of x, sum of |x|, largest |x|.
@@ -103,5 +113,42 @@ impl TokenSums {
     pub fn dispose(&mut self) {
         self.gram = Vec::new();
         self.batch = Vec::new();
+    }
+}
+
+/// The symmetric n x n matrix of a packed lower triangle (n (n + 1) / 2 values, row by row), f64.
+#[napi(catch_unwind)]
+pub fn symmetric(triangle: &Tensor, n: u32) -> Result<Tensor> {
+    let n = n as usize;
+    let mut full = vec![0.0; n * n];
+    with_slice(&triangle.candle()?, |packed: &[f64]| {
+        if packed.len() != n * (n + 1) / 2 {
+            return Err(failure(format!("expected {} values, got {}", n * (n + 1) / 2, packed.len())));
+        }
+        let mut rest = packed;
+        for (i, row) in full.chunks_exact_mut(n).enumerate() {
+            let (head, tail) = rest.split_at(i + 1);
+            row[..=i].copy_from_slice(head);
+            rest = tail;
+        }
+        Ok(())
+    })?;
+    mirror(&mut full, n);
+    wrap(Candle::from_vec(full, (n, n), &Device::Cpu))
+}
+
+/// Tiles of this many rows and columns fit the cache, both where they are read and where they are written.
+const TILE: usize = 64;
+
+/// Copies the lower triangle of a row-major n x n matrix to the upper one.
+fn mirror(full: &mut [f64], n: usize) {
+    for row in (0..n).step_by(TILE) {
+        for column in (0..=row).step_by(TILE) {
+            for i in row..n.min(row + TILE) {
+                for j in column..i.min(column + TILE) {
+                    full[j * n + i] = full[i * n + j];
+                }
+            }
+        }
     }
 }

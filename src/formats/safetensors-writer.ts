@@ -41,6 +41,8 @@ export interface Layout {
   readonly metadata?: Readonly<Record<string, string>>;
   /** A file of more bytes of values than this is split. */
   readonly shardBytes?: number;
+  /** The name of the one file that holds all; else `model.safetensors`, or shards of it. */
+  readonly file?: string;
 }
 
 interface Shard {
@@ -176,7 +178,7 @@ export class SafetensorsWriter {
 }
 
 /** Fills files in the order of the layout; within one, wide values come first, so that every tensor is aligned. */
-function split({ tensors, shardBytes = DEFAULT_SHARD_BYTES }: Layout): readonly Shard[] {
+function split({ tensors, file, shardBytes = file ? Number.POSITIVE_INFINITY : DEFAULT_SHARD_BYTES }: Layout): readonly Shard[] {
   const groups: LayoutEntry[][] = [[]];
   let filled = 0;
   for (const entry of tensors) {
@@ -188,7 +190,7 @@ function split({ tensors, shardBytes = DEFAULT_SHARD_BYTES }: Layout): readonly 
     filled += bytesOf(entry);
   }
   return groups.map((group, index) => ({
-    file: shardName(index, groups.length),
+    file: file ?? shardName(index, groups.length),
     tensors: group.sort((a, b) => BYTES[b.dtype] - BYTES[a.dtype]),
   }));
 }

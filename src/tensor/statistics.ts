@@ -28,6 +28,11 @@ export class TokenSums {
     return wrap("gram", () => this.sums.gram());
   }
 
+  /** The lower triangle of X^T X, row by row: n (n + 1) / 2 values, f64. */
+  triangle(): Tensor {
+    return wrap("triangle", () => this.sums.triangle());
+  }
+
   /** 3 x n, f64: the sums of x, the sums of |x|, the largest |x|. */
   moments(): Tensor {
     return wrap("moments", () => this.sums.moments());
@@ -36,4 +41,9 @@ export class TokenSums {
   dispose(): void {
     this.sums.dispose();
   }
+}
+
+/** The symmetric matrix, n x n, of a lower triangle as `TokenSums.triangle` gives it. */
+export function symmetric(triangle: Tensor, n: number): Tensor {
+  return wrap("symmetric", () => native.symmetric(triangle.handle, n));
 }
