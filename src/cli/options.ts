@@ -1,7 +1,7 @@
 /** The options that commands share, each with its unit and default; `--help` is made from this. Defaults are the library's. */
 import { type Command, Option } from "commander";
 import { compressOptions, evaluateOptions, generateOptions, parseOptions } from "../pipeline/options.ts";
-import { collect, numberIn, parseBytes, wholeNumber } from "./values.ts";
+import { collect, collectList, numberIn, parseBytes, wholeNumber } from "./values.ts";
 
 const ANY = "-";
 const compress = parseOptions(compressOptions, { model: ANY, out: ANY });
@@ -62,11 +62,17 @@ export const COMPRESS = [
 ];
 
 export const EVALUATE = [
-  option("--text <file>", "text to measure perplexity on: .txt, or .jsonl with `text` fields; repeatable")
-    .argParser(collect)
-    .makeOptionMandatory(),
+  option("--text <file>", "text to measure perplexity on: .txt, or .jsonl with `text` fields; repeatable").argParser(collect),
   option("--window <tokens>", "length of an evaluation window").argParser(wholeNumber(2)).default(evaluate.window),
   option("--max-windows <n>", "stop after so many windows of each text (default: all)").argParser(wholeNumber(1)),
+  option(
+    "--tasks <files>",
+    "zero-shot tasks, .jsonl files named after the task or in its folder, separated by commas; repeatable",
+  ).argParser(collectList),
+  option("--limit <rows>", "ask only the first rows of each task (default: all)").argParser(wholeNumber(1)),
+  option("--bos <when>", "tasks: begin prompts with the beginning-of-text token; auto: as the tokenizer does")
+    .choices(["auto", "always", "never"])
+    .default(evaluate.bos),
 ];
 
 export const GENERATE = [

@@ -33,3 +33,8 @@ export function numberIn(least: number, most: number, { open = false } = {}): (t
 
 /** For options that may be given several times. */
 export const collect = (value: string, earlier: readonly string[] = []): string[] => [...earlier, value];
+
+/** The same, several values at once between commas. */
+export const collectList = (value: string, earlier: readonly string[] = []): string[] => {
+  return [...earlier, ...value.split(",").filter((item) => item !== "")];
+};

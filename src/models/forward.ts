@@ -10,7 +10,7 @@ import { forwardBlock } from "./model.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, readBlock } from "./weights.ts";
 
 /** Rows that go through a block together: enough for the matrix products, few enough for the cache. */
-const BATCH_TOKENS = 2048;
+export const BATCH_TOKENS = 2048;
 
 /** Windows of equal length that run through the blocks together, and their residual stream. */
 export interface Batch {
@@ -81,13 +81,18 @@ export function forwardWindows(
   between: (block: number) => void = () => {},
 ): Batch[] {
   const batches = embedWindows(model, windows);
+  forwardBatches(model, batches, between);
+  return batches;
+}
+
+/** Runs every batch through all blocks, in place. */
+export function forwardBatches(model: Model, batches: readonly Batch[], between: (block: number) => void): void {
   for (let block = 0; block < model.config.blocks; block++) {
     scope(() => {
       const weights = readBlock(model.checkpoint, model.architecture, model.config, block);
       advanceBatches(model, batches, weights, block, { between: () => between(block) });
     });
   }
-  return batches;
 }
 
 /** The final norm and the head of a model, read once. */

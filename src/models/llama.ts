@@ -5,17 +5,9 @@
  *   t tokens · d hiddenSize · h query heads · g key/value heads · e headDim · f intermediateSize
  */
 import { ConfigError, UnsupportedError } from "../errors.ts";
-import { type Attention, causalAttention, dispose, keep, rmsNorm, rope, swiglu, type Tensor, vcat } from "../tensor/index.ts";
+import { rmsNorm, rope, swiglu, type Tensor } from "../tensor/index.ts";
 import { boolean, type Json, positive, positiveInt } from "./config.ts";
-import {
-  type Architecture,
-  type Block,
-  type BlockCache,
-  type Linear,
-  linear,
-  type ModelConfig,
-  type ProjectionShape,
-} from "./model.ts";
+import { type Architecture, attend, type Block, type Linear, linear, type ModelConfig, type ProjectionShape } from "./model.ts";
 import { parseRotation, type Rotation, ropeTable } from "./rope.ts";
 
 export interface LlamaConfig extends ModelConfig {
@@ -121,22 +113,10 @@ function attention(x: Tensor, block: Block<LlamaConfig>): Tensor {
   const q = rope(linear(x, weight(block, "self_attn.q_proj")), run.positions); // t x (h e)
   const k = rope(linear(x, weight(block, "self_attn.k_proj")), run.positions); // t x (g e)
   const v = linear(x, weight(block, "self_attn.v_proj")); // t x (g e)
-  const options: Attention = {
-    sequences: run.sequences,
+  return attend(q, k, v, run, {
     queryHeads: query,
     keyValueHeads: keyValue,
     scale: 1 / Math.sqrt(dim),
     ...(config.slidingWindow === undefined ? {} : { window: config.slidingWindow }),
-  };
-  if (!run.cache) return causalAttention(q, k, v, options);
-  const seen = remember(run.cache, k, v);
-  return causalAttention(q, seen.keys, seen.values, options);
-}
-
-/** Appends to the cache and gives all keys and values so far, s x (g e). */
-function remember(cache: BlockCache, k: Tensor, v: Tensor): { keys: Tensor; values: Tensor } {
-  const keys = keep(cache.keys ? vcat(cache.keys, k) : k.contiguous());
-  const values = keep(cache.values ? vcat(cache.values, v) : v.contiguous());
-  dispose([cache.keys, cache.values]);
-  return Object.assign(cache, { keys, values });
+  });
 }

@@ -4,7 +4,7 @@
  *
  *   t tokens (rows) · d hidden size · m x n a projection's weight, out x in · k rank
  */
-import { type RopeTable, scope, type Tensor } from "../tensor/index.ts";
+import { type Attention, causalAttention, dispose, keep, type RopeTable, scope, type Tensor, vcat } from "../tensor/index.ts";
 
 /** y = W x + b with W whole, or W = left right. */
 export type Linear = Dense | LowRank;
@@ -52,6 +52,17 @@ export interface BlockCache {
   values?: Tensor;
 }
 
+/** Rows `start` up to `end` (not included). */
+export interface RowRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** One sequence among the rows of a run; the rows of its prefix, where it has one, come before it in its text. */
+export interface Span extends RowRange {
+  readonly prefix?: RowRange;
+}
+
 /** What a block needs to know of the tokens it is given. */
 export interface Run {
   /** Independent sequences of equal length, stacked along the rows. */
@@ -59,6 +70,8 @@ export interface Run {
   /** Rotary angles, a row for each position of a sequence. */
   readonly positions: RopeTable;
   readonly cache?: BlockCache;
+  /** Sequences of unequal length, in row order and covering every row, instead of `sequences` equal ones. */
+  readonly spans?: readonly Span[];
 }
 
 /** Between two sites: the residual stream, and the input of the site just reached. */
@@ -132,4 +145,35 @@ export function forwardBlock(
     }
     return architecture.leave(state, block);
   });
+}
+
+/** Causal attention within each sequence of the run, after the tokens that its cache or its prefix holds: t x (h e). */
+export function attend(q: Tensor, k: Tensor, v: Tensor, run: Run, heads: Omit<Attention, "sequences">): Tensor {
+  if (run.spans) return attendSpans(q, k, v, run.spans, { ...heads, sequences: 1 });
+  const options = { ...heads, sequences: run.sequences };
+  if (!run.cache) return causalAttention(q, k, v, options);
+  const seen = remember(run.cache, k, v);
+  return causalAttention(q, seen.keys, seen.values, options);
+}
+
+function attendSpans(q: Tensor, k: Tensor, v: Tensor, spans: readonly Span[], options: Attention): Tensor {
+  return scope(() => {
+    const seen = (x: Tensor, { start, end, prefix }: Span) => {
+      const own = x.rowRange(start, end);
+      return prefix ? vcat(x.rowRange(prefix.start, prefix.end), own) : own;
+    };
+    return vcat(
+      ...spans.map((span) =>
+        scope(() => causalAttention(q.rowRange(span.start, span.end), seen(k, span), seen(v, span), options)),
+      ),
+    );
+  });
+}
+
+/** Appends to the cache and gives all keys and values so far, s x (g e). */
+function remember(cache: BlockCache, k: Tensor, v: Tensor): { keys: Tensor; values: Tensor } {
+  const keys = keep(cache.keys ? vcat(cache.keys, k) : k.contiguous());
+  const values = keep(cache.values ? vcat(cache.values, v) : v.contiguous());
+  dispose([cache.keys, cache.values]);
+  return Object.assign(cache, { keys, values });
 }

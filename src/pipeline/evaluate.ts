@@ -1,9 +1,10 @@
-/** `evaluate`: perplexity of a model on texts. */
+/** `evaluate`: perplexity of a model on texts, and its accuracy on zero-shot tasks. */
 import type { z } from "zod";
 import { readText, windowsOf } from "../calibrate/corpus.ts";
 import { UsageError } from "../errors.ts";
 import { perplexity } from "../evaluate/perplexity.ts";
 import { loadModel, type Model } from "../models/load.ts";
+import { evaluateTask } from "./evaluate-task.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
 import type { evaluateOptions } from "./options.ts";
@@ -15,8 +16,9 @@ export async function evaluate(options: Options, job: Job): Promise<EvaluateResu
   const clock = stopwatch();
   const model = await loadModel(options.model);
   const texts = options.texts.map((file) => evaluateText(model, file, options, job));
+  const tasks = options.tasks.map((file) => evaluateTask(model, file, options, job));
   const { parameters, bytes } = model;
-  return { model: options.model, parameters, bytes, texts, tasks: [], seconds: clock(), peakRssBytes: peakRssBytes() };
+  return { model: options.model, parameters, bytes, texts, tasks, seconds: clock(), peakRssBytes: peakRssBytes() };
 }
 
 function evaluateText(model: Model, file: string, { window, maxWindows }: Options, job: Job): TextResult {

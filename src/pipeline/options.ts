@@ -43,15 +43,25 @@ export const compressOptions = z.strictObject({
   dryRun: z.boolean().default(false),
 });
 
-export const evaluateOptions = z.strictObject({
-  model: z.string().min(1),
-  /** `.txt` is one stream; `.jsonl` joins the `text` fields with a blank line. */
-  texts: z.array(z.string()).min(1),
-  window: count.min(2).default(2048),
-  maxWindows: count.optional(),
-  threads: count.optional(),
-  memoryBytes: count.optional(),
-});
+export const evaluateOptions = z
+  .strictObject({
+    model: z.string().min(1),
+    /** Perplexity: `.txt` is one stream; `.jsonl` joins the `text` fields with a blank line. */
+    texts: z.array(z.string()).default([]),
+    window: count.min(2).default(2048),
+    maxWindows: count.optional(),
+    /** Zero-shot tasks, `.jsonl` named after the task or in a folder that is: the first `limit` rows of each. */
+    tasks: z.array(z.string()).default([]),
+    limit: count.optional(),
+    /** Whether a task's prompts begin with the beginning-of-text token: as the tokenizer does, or not. */
+    bos: z.enum(["auto", "always", "never"]).default("auto"),
+    threads: count.optional(),
+    memoryBytes: count.optional(),
+  })
+  .refine(({ texts, tasks }) => texts.length + tasks.length > 0, {
+    path: ["texts"],
+    message: "nothing to measure; give --text <file> for perplexity or --tasks <files> for zero-shot tasks",
+  });
 
 export const generateOptions = z.strictObject({
   model: z.string().min(1),

@@ -62,12 +62,30 @@ export interface TextResult {
   readonly meanNll: number;
 }
 
+export interface TaskResult {
+  readonly file: string;
+  /** `multiple_choice` where neither the file nor its folder is named after a task. */
+  readonly task: string;
+  /** Questions asked: all of the file's, or --limit. */
+  readonly rows: number;
+  /** Whether prompts began with the beginning-of-text token. */
+  readonly bos: boolean;
+  readonly acc: number;
+  /** Standard errors of the mean over the rows (sample variance); null for a single row. */
+  readonly accStderr: number | null;
+  /** By the likelihood divided by the choice's characters; null where the task does not report it. */
+  readonly accNorm: number | null;
+  readonly accNormStderr: number | null;
+  /** exp of the mean negative log-likelihood of the target, for tasks that ask for one (LAMBADA). */
+  readonly perplexity: number | null;
+}
+
 export interface EvaluateResult {
   readonly model: string;
   readonly parameters: number;
   readonly bytes: number;
   readonly texts: readonly TextResult[];
-  readonly tasks: readonly unknown[];
+  readonly tasks: readonly TaskResult[];
   readonly seconds: number;
   readonly peakRssBytes: number;
 }

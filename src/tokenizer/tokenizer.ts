@@ -14,6 +14,8 @@ export class Tokenizer {
   /** Tokens that end a text or a turn. */
   readonly eosIds: ReadonlySet<number>;
   readonly bosId: number | undefined;
+  /** Whether the tokenizer itself begins a text with that token, where special tokens are asked for. */
+  readonly addsBos: boolean;
   /** One above the largest id. */
   readonly vocabularySize: number;
   /** Jinja source, see `renderChat`. */
@@ -27,6 +29,7 @@ export class Tokenizer {
     this.specialTokens = specialTokens(config);
     const { bos_token: bos, eos_token: eos } = this.specialTokens;
     this.bosId = this.idOf(bos);
+    this.addsBos = this.bosId !== undefined && library.encode("a", { add_special_tokens: true }).ids[0] === this.bosId;
     this.eosIds = new Set([this.idOf(eos), ...eosIds].filter((id) => id !== undefined));
     this.vocabularySize = [...library.get_vocab().values()].reduce((most, id) => Math.max(most, id + 1), 0);
     this.chatTemplate = defaultTemplate(config.chat_template);

@@ -1,0 +1,130 @@
+/**
+ * Log-likelihoods of continuations after their contexts, block by block over many questions at once: what multiple-choice
+ * tasks compare. Log-softmax f32, sums f64. The requests of one question share what they begin with, which is computed once.
+ */
+import { NumericsError } from "../errors.ts";
+import { BATCH_TOKENS, type Batch, disposeBatches, forwardBatches, type Head, logitsOf, readHead } from "../models/forward.ts";
+import type { Model } from "../models/load.ts";
+import { EMBEDDING } from "../models/weights.ts";
+import { embed, keep, negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
+import { type Packing, type Prediction, packQuestions, type Request } from "./packing.ts";
+import { greedy } from "./sample.ts";
+
+/** Tokens that go through the blocks together: bounds the residual stream in memory, and amortises reading the weights. */
+const GROUP_TOKENS = 32_768;
+/** Rows of logits at a time: rows x vocabulary values. */
+const LOGIT_ROWS = 256;
+
+export interface Likelihood {
+  /** Sum of the log-probabilities of the continuation's tokens, natural logarithm. */
+  readonly logProbability: number;
+  /** Whether every token of the continuation was the likeliest one. */
+  readonly isGreedy: boolean;
+}
+
+/**
+ * @param questions requests that are compared with each other; each holds a token of context and one of continuation at least.
+ * @param progress told how many questions' worth of work is done.
+ * @returns for each question, the likelihoods of its requests.
+ * @throws NumericsError when a likelihood is not finite.
+ */
+export function loglikelihoods(
+  model: Model,
+  questions: readonly (readonly Request[])[],
+  progress: (questionsDone: number) => void = () => {},
+): Likelihood[][] {
+  const packings = packQuestions(questions, BATCH_TOKENS);
+  const sums = questions.flatMap((question) => question.map(() => ({ logProbability: 0, isGreedy: true })));
+  let done = 0;
+  for (const group of groupsOf(packings)) {
+    const share = (questions.length * group.length) / packings.length;
+    scoreGroup(model, group, sums, (fraction) => progress(done + fraction * share));
+    done += share;
+  }
+  const bad = sums.findIndex(({ logProbability }) => !Number.isFinite(logProbability));
+  if (bad >= 0) throw new NumericsError(`request ${bad}: its likelihood is not finite; the model's weights do not fit this text`);
+  let at = 0;
+  return questions.map((question) => {
+    at += question.length;
+    return sums.slice(at - question.length, at);
+  });
+}
+
+function groupsOf(packings: readonly Packing[]): Packing[][] {
+  const groups: Packing[][] = [];
+  let rows = Number.POSITIVE_INFINITY;
+  for (const packing of packings) {
+    rows += packing.tokens.length;
+    if (rows > GROUP_TOKENS) {
+      groups.push([]);
+      rows = packing.tokens.length;
+    }
+    groups.at(-1)?.push(packing);
+  }
+  return groups;
+}
+
+interface Sum {
+  logProbability: number;
+  isGreedy: boolean;
+}
+
+function scoreGroup(model: Model, group: readonly Packing[], sums: Sum[], progress: (fraction: number) => void): void {
+  const batches = embedPackings(model, group);
+  const steps = batches.length * (model.config.blocks + 1);
+  let step = 0;
+  const between = () => progress(step++ / steps);
+  try {
+    forwardBatches(model, batches, between);
+    scope(() => {
+      const head = readHead(model);
+      group.forEach(({ predictions }, i) => {
+        between();
+        addPredictions(model, head, (batches[i] as Batch).x, predictions, sums);
+      });
+    });
+  } finally {
+    disposeBatches(batches);
+  }
+}
+
+function embedPackings(model: Model, group: readonly Packing[]): Batch[] {
+  return scope(() => {
+    const longest = group.reduce((most, { positions }) => positions.reduce((a, b) => Math.max(a, b + 1), most), 0);
+    const { cos, sin } = model.architecture.positions(model.config, 0, longest);
+    const table = model.checkpoint.read(EMBEDDING);
+    return group.map(({ tokens, positions, spans }) => {
+      const rotation = keep({ cos: cos.selectRows(positions), sin: sin.selectRows(positions) });
+      return { run: { sequences: spans.length, positions: rotation, spans }, x: keep(embed(table, tokens)) };
+    });
+  });
+}
+
+/** Adds the log-probabilities of a batch's predictions to their requests' sums. */
+function addPredictions(model: Model, head: Head, x: Tensor, predictions: readonly Prediction[], sums: Sum[]): void {
+  const rows = [...new Set(predictions.map(({ row }) => row))];
+  for (let start = 0; start < rows.length; start += LOGIT_ROWS) {
+    const place = new Map(rows.slice(start, start + LOGIT_ROWS).map((row, i) => [row, i]));
+    const read = predictions.filter(({ row }) => place.has(row));
+    const at = read.map(({ row }) => place.get(row) as number);
+    scope(() => {
+      const logits = logitsOf(model, head, x.selectRows([...place.keys()])); // rows x v
+      const nll = negativeLogLikelihood(
+        logits.selectRows(at),
+        Uint32Array.from(read, ({ token }) => token),
+      );
+      const best = likeliest(logits);
+      read.forEach(({ token, request }, i) => {
+        const sum = sums[request] as Sum;
+        sum.logProbability -= nll[i] as number;
+        sum.isGreedy &&= best[at[i] as number] === token;
+      });
+    });
+  }
+}
+
+/** The id of each row's largest logit. */
+function likeliest(logits: Tensor): number[] {
+  const values = logits.toFloat32Array();
+  return Array.from({ length: logits.rows }, (_, i) => greedy(values.subarray(i * logits.columns, (i + 1) * logits.columns)));
+}
