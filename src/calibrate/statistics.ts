@@ -21,6 +21,11 @@ export class SiteSums implements SiteStatistics {
     for (const [site, width] of widths) this.sums.set(site, new TokenSums(width));
   }
 
+  /** Triangle and moments of every site, as they are stored. The caller's scope owns the tensors. */
+  stored(): Map<string, { triangle: Tensor; moments: Tensor }> {
+    return new Map([...this.sums].map(([site, sums]) => [site, { triangle: sums.triangle(), moments: sums.moments() }]));
+  }
+
   add(site: string, input: Tensor): void {
     this.sums.get(site)?.add(input);
   }

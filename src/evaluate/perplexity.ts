@@ -29,34 +29,55 @@ export function perplexity(
   windows: readonly Uint32Array[],
   progress: (windowsDone: number) => void = () => {},
 ): Perplexity {
-  const window = windows[0]?.length;
-  if (window === undefined)
+  if (windows.length === 0)
     throw new UsageError("perplexity: the text is shorter than one window; give a longer text or a smaller --window");
-  const group = Math.max(1, Math.floor(GROUP_TOKENS / window));
+  let start = 0;
   let total = 0;
-  for (let start = 0; start < windows.length; start += group) {
-    const part = windows.slice(start, start + group);
-    total += groupNll(model, part, start, (fraction) => progress(start + fraction * part.length));
+  for (const part of windowGroups(windows)) {
+    const first = start;
+    total += groupNll(model, part, first, (fraction) => progress(first + fraction * part.length));
+    start += part.length;
   }
-  const meanNll = total / (windows.length * (window - 1));
+  return perplexityOf(total, windows);
+}
+
+/** Windows that go through the blocks together. */
+export function windowGroups(windows: readonly Uint32Array[]): (readonly Uint32Array[])[] {
+  const size = Math.max(1, Math.floor(GROUP_TOKENS / (windows[0]?.length ?? 1)));
+  return Array.from({ length: Math.ceil(windows.length / size) }, (_, i) => windows.slice(i * size, (i + 1) * size));
+}
+
+/** @param nll summed over all windows. */
+export function perplexityOf(nll: number, windows: readonly Uint32Array[]): Perplexity {
+  const meanNll = nll / (windows.length * ((windows[0]?.length ?? 0) - 1));
   return { perplexity: Math.exp(meanNll), meanNll };
 }
 
 function groupNll(model: Model, windows: readonly Uint32Array[], first: number, progress: (fraction: number) => void): number {
   const batches = forwardWindows(model, windows, (block) => progress(block / model.config.blocks));
   try {
-    return scope(() => {
-      const head = readHead(model);
-      let at = 0;
-      return batches.reduce((sum, batch) => {
-        const part = windows.slice(at, at + batch.run.sequences);
-        at += part.length;
-        return sum + batchNll(model, head, batch, part, first + at - part.length);
-      }, 0);
-    });
+    return scope(() => windowsNll(model, readHead(model), { batches, windows, first }));
   } finally {
     disposeBatches(batches);
   }
+}
+
+/** Windows behind the last block. */
+export interface Evaluated {
+  readonly batches: readonly Batch[];
+  readonly windows: readonly Uint32Array[];
+  /** Number of the first window in its text, for messages. */
+  readonly first: number;
+}
+
+/** Negative log-likelihood of all windows, summed. @throws NumericsError when a window's is not finite. */
+export function windowsNll(model: Model, head: Head, { batches, windows, first }: Evaluated): number {
+  let at = 0;
+  return batches.reduce((sum, batch) => {
+    const part = windows.slice(at, at + batch.run.sequences);
+    at += part.length;
+    return sum + batchNll(model, head, batch, part, first + at - part.length);
+  }, 0);
 }
 
 function batchNll(model: Model, head: Head, { x }: Batch, windows: readonly Uint32Array[], first: number): number {

@@ -1,10 +1,12 @@
 /** What the worker can be asked to do, by name. */
+import { calibrate } from "./calibrate.ts";
 import { compress } from "./compress.ts";
 import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
+import { mergeStatistics } from "./merge-statistics.ts";
 
-export const commands = { inspect, compress, evaluate, generate };
+export const commands = { inspect, compress, evaluate, generate, calibrate, mergeStatistics };
 
 export type Commands = typeof commands;
 export type CommandName = keyof Commands;

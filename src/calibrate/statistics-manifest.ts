@@ -1,0 +1,73 @@
+/** `statistics.json`: of which model and texts stored statistics are, and what their files hash to. */
+import { FormatError, UsageError } from "../errors.ts";
+import { isObject, type JsonObject } from "../formats/json.ts";
+
+export const STATISTICS_FORMAT = "rankfold-statistics-1";
+
+/** One text that was summed. */
+export interface CalibrationText {
+  /** The file's name, without its folder. */
+  readonly text: string;
+  /** SHA-256 of the text. */
+  readonly sha256: string;
+  /** Windows of it that were summed. */
+  readonly samples: number;
+}
+
+export interface StatisticsManifest {
+  readonly format: typeof STATISTICS_FORMAT;
+  /** Version of rankfold that made it. */
+  readonly version: string;
+  readonly model: { readonly name: string; readonly fingerprint: string };
+  readonly texts: readonly CalibrationText[];
+  /** Tokens a window. */
+  readonly window: number;
+  readonly tokens: number;
+  /** By block. */
+  readonly files: readonly { readonly file: string; readonly sha256: string }[];
+}
+
+/** @throws FormatError naming the first key that is missing or wrong. */
+export function parseManifest(file: string, json: JsonObject): StatisticsManifest {
+  const check = (key: string, holds: boolean, expected: string) => {
+    if (!holds) throw new FormatError(file, `${key}: expected ${expected}, got ${JSON.stringify(json[key])?.slice(0, 100)}`);
+  };
+  check("format", json.format === STATISTICS_FORMAT, `"${STATISTICS_FORMAT}"; make it with this version of rankfold`);
+  check("version", typeof json.version === "string", "a string");
+  check("model", hasStrings(json.model, ["name", "fingerprint"]), "a name and a fingerprint");
+  check(
+    "texts",
+    isListOf(json.texts, (item) => hasStrings(item, ["text", "sha256"]) && isCount(item.samples)),
+    "texts",
+  );
+  check("window", isCount(json.window), "a whole number");
+  check("tokens", isCount(json.tokens), "a whole number");
+  check("files", isListOf(json.files, isFile), "plain file names with their SHA-256");
+  return json as unknown as StatisticsManifest;
+}
+
+/** The manifest of summed statistics, but its files. @throws UsageError when the two do not belong together. */
+export function mergeManifests(a: StatisticsManifest, b: StatisticsManifest): StatisticsManifest {
+  if (a.model.fingerprint !== b.model.fingerprint)
+    throw new UsageError(`merge: expected statistics of one model, got ${a.model.name} and ${b.model.name} with other weights`);
+  if (a.window !== b.window)
+    throw new UsageError(`merge: expected windows of one length, got ${a.window} and ${b.window} tokens; calibrate one again`);
+  const twice = b.texts.find(({ sha256 }) => a.texts.some((text) => text.sha256 === sha256));
+  if (twice) throw new UsageError(`merge: ${twice.text} is in both statistics and would count twice; leave one out`);
+  return { ...a, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens };
+}
+
+const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) > 0;
+
+function hasStrings(value: unknown, keys: readonly string[]): value is JsonObject {
+  return isObject(value) && keys.every((key) => typeof value[key] === "string");
+}
+
+function isListOf(value: unknown, holds: (item: JsonObject) => boolean): boolean {
+  return Array.isArray(value) && value.length > 0 && value.every((item) => isObject(item) && holds(item));
+}
+
+/** A name with a separator could lead out of the folder. */
+function isFile(item: JsonObject): boolean {
+  return hasStrings(item, ["file", "sha256"]) && /^[\w-]+\.safetensors$/.test(item.file as string);
+}

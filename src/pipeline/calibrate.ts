@@ -1,0 +1,115 @@
+/** `calibrate`: runs texts through a model once and stores the sums that methods need, so that many runs can share them. */
+import { createHash } from "node:crypto";
+import { basename } from "node:path";
+import type { z } from "zod";
+import { readText, sampleWindows } from "../calibrate/corpus.ts";
+import { SiteSums } from "../calibrate/statistics.ts";
+import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
+import { type CalibrationText, STATISTICS_FORMAT, type StatisticsManifest } from "../calibrate/statistics-manifest.ts";
+import { MemoryError, UnsupportedError } from "../errors.ts";
+import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
+import { loadModel, type Model } from "../models/load.ts";
+import { readBlock } from "../models/weights.ts";
+import { BYTES, scope } from "../tensor/index.ts";
+import { VERSION } from "../version.ts";
+import type { Job } from "./job.ts";
+import { peakRssBytes, stopwatch } from "./measure.ts";
+import { modelFingerprint } from "./model-fingerprint.ts";
+import type { calibrateOptions } from "./sweep-options.ts";
+import type { CalibrateResult } from "./sweep-results.ts";
+
+type Options = z.output<typeof calibrateOptions>;
+
+export async function calibrate(options: Options, job: Job): Promise<CalibrateResult> {
+  const elapsed = stopwatch();
+  const model = await loadModel(options.model);
+  const manifest = calibrateModel(model, options, job);
+  return calibrateResult(options.out, manifest, elapsed());
+}
+
+/** Node, the addon, the tokenizer and V8's heap. */
+const PROCESS_BYTES = 180e6;
+/** Streams and temporaries of one batch of 2048 tokens, in values a token and hidden feature; the MLP is the widest. */
+const BATCH_VALUES = 2048 * 22;
+
+/** @throws MemoryError when the residual streams, one block and its sums do not fit. */
+function checkMemory({ config, architecture }: Model, { samples, window, calibration, memoryBytes }: Options): void {
+  const shapes = architecture.projections(config, 0);
+  const widths = new Map(shapes.map(({ site, columns }) => [site, columns]));
+  const stream = samples * calibration.length * window * config.hiddenSize * BYTES.f32;
+  const sums = [...widths.values()].reduce((sum, n) => sum + n * n * (1.5 * BYTES.f64 + BYTES.f32), 0);
+  const weights = shapes.reduce((sum, { rows, columns }) => sum + rows * columns, 0) * BYTES.f32;
+  const embedding = config.vocabulary * config.hiddenSize * BYTES.f32;
+  const batch = BATCH_VALUES * config.hiddenSize * BYTES.f32;
+  const needed = PROCESS_BYTES + stream + Math.max(embedding, weights + sums + batch);
+  if (memoryBytes === undefined || needed <= memoryBytes) return;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  throw new MemoryError(
+    `--memory: calibration needs about ${gigabytes(needed)}, ${gigabytes(memoryBytes)} are allowed; raise --memory, or lower --samples or --window`,
+  );
+}
+
+/** Stores the statistics of a model that is open already. */
+export function calibrateModel(model: Model, options: Options, job: Job): StatisticsManifest {
+  if (model.config.ranks.size > 0)
+    throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
+  checkMemory(model, options);
+  const texts = options.calibration.map((file) => calibrationText(model, file, options, job));
+  const writer = new StatisticsWriter(options.out);
+  const batches: Batch[] = [];
+  try {
+    for (const { windows } of texts) batches.push(...embedWindows(model, windows));
+    for (let block = 0; block < model.config.blocks; block++) {
+      job.progress({ stage: "calibrate", done: block, total: model.config.blocks, unit: "block" });
+      scope(() => sumBlock(model, block, batches, writer, job));
+    }
+    return writer.finish(
+      manifestOf(
+        model,
+        texts.map(({ text }) => text),
+        options,
+      ),
+    );
+  } catch (error) {
+    writer.remove();
+    throw error;
+  } finally {
+    disposeBatches(batches);
+  }
+}
+
+function calibrationText(model: Model, file: string, { samples, window }: Options, job: Job) {
+  job.progress({ stage: `tokenize ${file}`, done: 0, total: 1, unit: "text" });
+  const content = readText(file);
+  const windows = sampleWindows(model.tokenizer.encode(content), samples, window, file);
+  const sha256 = createHash("sha256").update(content).digest("hex");
+  return { windows, text: { text: basename(file), sha256, samples } satisfies CalibrationText };
+}
+
+function sumBlock(model: Model, block: number, batches: readonly Batch[], writer: StatisticsWriter, job: Job): void {
+  const shapes = model.architecture.projections(model.config, block);
+  const sums = new SiteSums(new Map(shapes.map(({ site, columns }) => [site, columns])));
+  try {
+    const weights = readBlock(model.checkpoint, model.architecture, model.config, block);
+    advanceBatches(model, batches, weights, block, { observe: (site, input) => sums.add(site, input), between: job.checkpoint });
+    writer.save(sums.stored());
+  } finally {
+    sums.dispose();
+  }
+}
+
+function manifestOf(model: Model, texts: readonly CalibrationText[], { window }: Options): Omit<StatisticsManifest, "files"> {
+  return {
+    format: STATISTICS_FORMAT,
+    version: VERSION,
+    model: { name: basename(model.path), fingerprint: modelFingerprint(model) },
+    texts,
+    window,
+    tokens: texts.reduce((sum, { samples }) => sum + samples * window, 0),
+  };
+}
+
+export function calibrateResult(out: string, manifest: StatisticsManifest, seconds: number): CalibrateResult {
+  const { model, texts, window, tokens, files } = manifest;
+  return { out, model: model.name, texts, window, tokens, blocks: files.length, seconds, peakRssBytes: peakRssBytes() };
+}

@@ -1,0 +1,57 @@
+/** `merge-statistics`: adds up the statistics of several texts, made apart: on several machines, or one after the other. */
+import type { z } from "zod";
+import { StatisticsFolder, StatisticsWriter, type StoredBlock, type StoredSums } from "../calibrate/statistics-folder.ts";
+import { mergeManifests } from "../calibrate/statistics-manifest.ts";
+import { FormatError } from "../errors.ts";
+import { scope, Tensor } from "../tensor/index.ts";
+import { calibrateResult } from "./calibrate.ts";
+import type { Job } from "./job.ts";
+import { stopwatch } from "./measure.ts";
+import type { mergeOptions } from "./sweep-options.ts";
+import type { CalibrateResult } from "./sweep-results.ts";
+
+export async function mergeStatistics({ folders, out }: z.output<typeof mergeOptions>, job: Job): Promise<CalibrateResult> {
+  const elapsed = stopwatch();
+  const parts = folders.map((folder) => StatisticsFolder.open(folder));
+  const merged = parts.map(({ manifest }) => manifest).reduce(mergeManifests);
+  const total = merged.files.length;
+  const writer = new StatisticsWriter(out);
+  try {
+    for (let block = 0; block < total; block++) {
+      job.checkpoint();
+      job.progress({ stage: "merge", done: block, total, unit: "block" });
+      scope(() => writer.save(addBlocks(parts, block)));
+    }
+    const { files: _, ...manifest } = merged;
+    return calibrateResult(out, writer.finish(manifest), elapsed());
+  } catch (error) {
+    writer.remove();
+    throw error;
+  }
+}
+
+function addBlocks(parts: readonly StatisticsFolder[], index: number): Map<string, StoredSums> {
+  const blocks = parts.map((part) => part.block(index));
+  const [first] = blocks as [StoredBlock, ...StoredBlock[]];
+  const sums = first.sites.map((site): [string, StoredSums] => [
+    site,
+    scope(() => blocks.map((block) => block.sums(site)).reduce((a, b) => addSums(a, b, parts[1]?.path ?? ""))),
+  ]);
+  for (const block of blocks) block.close();
+  return new Map(sums);
+}
+
+function addSums(a: StoredSums, b: StoredSums, path: string): StoredSums {
+  if (a.triangle.size !== b.triangle.size) throw new FormatError(path, "expected sums of the same widths, got others");
+  return scope(() => ({ triangle: a.triangle.add(b.triangle), moments: addMoments(a.moments, b.moments) }));
+}
+
+/** Rows 0 and 1 are sums, row 2 the largest. */
+function addMoments(a: Tensor, b: Tensor): Tensor {
+  const [x, y] = [a.toFloat64Array(), b.toFloat64Array()];
+  const sums = 2 * a.columns;
+  return Tensor.from(
+    x.map((value, i) => (i < sums ? value + (y[i] as number) : Math.max(value, y[i] as number))),
+    a.shape,
+  );
+}
