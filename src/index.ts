@@ -19,6 +19,8 @@ import {
   parseOptions,
 } from "./pipeline/options.ts";
 import type { CompressPlan, CompressResult, EvaluateResult, GenerateResult, InspectResult } from "./pipeline/results.ts";
+import { type CalibrateOptions, calibrateOptions, type MergeOptions, mergeOptions } from "./pipeline/sweep-options.ts";
+import type { CalibrateResult } from "./pipeline/sweep-results.ts";
 
 export * from "./errors.ts";
 export { loadModel, type Model } from "./models/load.ts";
@@ -34,6 +36,8 @@ export type {
   ProjectionReport,
   TextResult,
 } from "./pipeline/results.ts";
+export type { CalibrateOptions, MergeOptions } from "./pipeline/sweep-options.ts";
+export type { CalibrateResult } from "./pipeline/sweep-results.ts";
 export { VERSION } from "./version.ts";
 
 /**
@@ -63,4 +67,14 @@ export function generate(options: GenerateOptions, watcher: Watcher = {}): Promi
 /** Architecture, sizes and break-even ranks of a model. @throws as `compress` does. */
 export function inspect(model: string, watcher: Watcher = {}): Promise<InspectResult> {
   return runInWorker("inspect", parseOptions(inspectOptions, { model }), watcher);
+}
+
+/** Sums a model's activations on texts into a folder, for `compress` and `sweep` to share. @throws as `compress` does. */
+export function calibrate(options: CalibrateOptions, watcher: Watcher = {}): Promise<CalibrateResult> {
+  return runInWorker("calibrate", parseOptions(calibrateOptions, options), watcher);
+}
+
+/** Adds up the statistics of several texts, one model's. @throws as `compress` does. */
+export function mergeStatistics(options: MergeOptions, watcher: Watcher = {}): Promise<CalibrateResult> {
+  return runInWorker("mergeStatistics", parseOptions(mergeOptions, options), watcher);
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { InterruptedError, RankfoldError, UsageError } from "../errors.ts";
 import { VERSION } from "../version.ts";
+import { addCalibrate, addMergeStatistics } from "./calibrate.ts";
 import { addCompress } from "./compress.ts";
 import { addDemo } from "./demo.ts";
 import { addEvaluate } from "./evaluate.ts";
@@ -28,7 +29,7 @@ function program(): Command {
   const command = new Command("rankfold").description("Makes language models smaller by low-rank factorisation.");
   command.version(VERSION);
   command.exitOverride().configureHelp({ helpWidth: 120 }).showSuggestionAfterError();
-  for (const add of [addDemo, addInspect, addCompress, addEvaluate, addGenerate]) add(command);
+  for (const add of [addDemo, addInspect, addCompress, addEvaluate, addGenerate, addCalibrate, addMergeStatistics]) add(command);
   return command;
 }
 

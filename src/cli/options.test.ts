@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { compressOptions, evaluateOptions, generateOptions } from "../pipeline/options.ts";
+import { calibrateOptions, sweepOptions } from "../pipeline/sweep-options.ts";
 import { COMPRESS, EVALUATE, GENERATE, MEMORY, THREADS } from "./options.ts";
+import { CALIBRATE, MERGE, SWEEP } from "./sweep-options.ts";
 
 /** Options that the command line spells otherwise than the library. */
 const SPELLED = new Map([
@@ -13,6 +15,8 @@ describe("every option of the library has a flag on the command line, and the ot
     ["compress", compressOptions, [...COMPRESS, THREADS, MEMORY]],
     ["evaluate", evaluateOptions, [...EVALUATE, THREADS, MEMORY]],
     ["generate", generateOptions, [...GENERATE, THREADS]],
+    ["calibrate", calibrateOptions, [...CALIBRATE, THREADS, MEMORY]],
+    ["sweep", sweepOptions, [...SWEEP, THREADS, MEMORY]],
   ])("%s", (_command, schema, options) => {
     const flags = options.map((option) => SPELLED.get(option.attributeName()) ?? option.attributeName());
     expect(new Set(["model", ...flags])).toEqual(new Set(Object.keys(schema.shape)));
@@ -20,5 +24,6 @@ describe("every option of the library has a flag on the command line, and the ot
 });
 
 test("every flag says what it is for", () => {
-  for (const option of [...COMPRESS, ...EVALUATE, ...GENERATE, THREADS, MEMORY]) expect(option.description).not.toBe("");
+  const all = [...COMPRESS, ...EVALUATE, ...GENERATE, ...CALIBRATE, ...MERGE, ...SWEEP, THREADS, MEMORY];
+  for (const option of all) expect(option.description).not.toBe("");
 });

@@ -26,6 +26,7 @@ export const COMPRESS = [
     .default(compress.keep),
   option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
   option("--calibration <file>", "text whose activations are measured: .txt, or .jsonl with `text` fields"),
+  option("--statistics <folder>", "what `rankfold calibrate` wrote, instead of a calibration text"),
   option("--samples <windows>", "calibration windows").argParser(wholeNumber(1)).default(compress.samples),
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(compress.window),
   option("--propagate <which>", "the activations that later blocks see (default: the method's own)").choices([

@@ -38,3 +38,12 @@ export const collect = (value: string, earlier: readonly string[] = []): string[
 export const collectList = (value: string, earlier: readonly string[] = []): string[] => {
   return [...earlier, ...value.split(",").filter((item) => item !== "")];
 };
+
+/** Values separated by commas, in place of the default. */
+export const list = (text: string): string[] => text.split(",").filter((item) => item !== "");
+
+/** Numbers in (least, most], separated by commas. */
+export function numberList(least: number, most: number): (text: string) => number[] {
+  const parse = numberIn(least, most, { open: true });
+  return (text) => text.split(",").map(parse);
+}

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readText, sampleWindows } from "../calibrate/corpus.ts";
+import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { InterruptedError, UsageError } from "../errors.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
@@ -14,6 +15,7 @@ import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
 import { checkMemory, type Options, type Plan, planCompression } from "./plan.ts";
 import type { CompressPlan, CompressResult } from "./results.ts";
+import { calibrationSha256, checkPropagation, openStatistics, withStatistics } from "./stored-statistics.ts";
 import { type Fingerprint, WorkDirectory } from "./work-directory.ts";
 import { writeCompanions } from "./write-model.ts";
 
@@ -27,26 +29,37 @@ interface Run {
   readonly plan: Plan;
   readonly job: Job;
   readonly work: WorkDirectory;
+  /** Sums of an earlier calibration; else the windows are run. */
+  readonly stored: StatisticsFolder | undefined;
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
 }
 
-export async function compress(options: Options, job: Job): Promise<CompressResult | CompressPlan> {
+export async function compress(given: Options, job: Job): Promise<CompressResult | CompressPlan> {
   const elapsed = stopwatch();
-  checkOut(options.out);
-  const model = await loadModel(options.model);
+  checkOut(given.out);
+  const model = await loadModel(given.model);
+  const stored = given.statistics === undefined ? undefined : openStatistics(given.statistics, model);
+  const options = stored ? withStatistics(given, stored) : given;
   const plan = planCompression(model, options);
+  if (stored) checkPropagation(plan);
   if (options.dryRun) return plan.summary;
   checkMemory(plan, options);
-  const text = plan.method.needs.length > 0 ? readText(options.calibration as string) : undefined;
-  const sha256 = text === undefined ? null : createHash("sha256").update(text).digest("hex");
-  const windows = text === undefined ? [] : calibrationWindows(model, text, options, job);
+  const { sha256, windows } = calibrationOf(model, plan, options, job, stored);
   const work = WorkDirectory.open(
     options.workDir ?? `${options.out}.partial`,
     fingerprint(model, options, plan, sha256),
     layoutOf(plan),
     options.resume,
   );
-  const run: Run = { model, options, plan, job, work, clock: new StageClock() };
+  const run: Run = {
+    model,
+    options,
+    plan,
+    job,
+    work,
+    stored: plan.method.needs.length > 0 ? stored : undefined,
+    clock: new StageClock(),
+  };
   runBlocks(run, windows);
   return finish(run, sha256, elapsed);
 }
@@ -58,9 +71,20 @@ function checkOut(out: string): void {
   if (readdirSync(out).length > 0) throw new UsageError(`-o ${out}: is not empty; give a folder that does not exist or is empty`);
 }
 
-function calibrationWindows(model: Model, text: string, { samples, window, calibration }: Options, job: Job): Uint32Array[] {
+interface Calibration {
+  /** Of the text; null for data-free methods. */
+  readonly sha256: string | null;
+  /** The windows to run; none where nothing is to be summed. */
+  readonly windows: readonly Uint32Array[];
+}
+
+function calibrationOf(model: Model, plan: Plan, options: Options, job: Job, stored?: StatisticsFolder): Calibration {
+  if (plan.method.needs.length === 0) return { sha256: null, windows: [] };
+  if (stored) return { sha256: calibrationSha256(stored), windows: [] };
   job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
-  return sampleWindows(model.tokenizer.encode(text), samples, window, calibration as string);
+  const [file, text] = [options.calibration as string, readText(options.calibration as string)];
+  const windows = sampleWindows(model.tokenizer.encode(text), options.samples, options.window, file);
+  return { sha256: createHash("sha256").update(text).digest("hex"), windows };
 }
 
 function layoutOf({ tensors, dtype }: Plan) {
@@ -73,6 +97,7 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
     out: _out,
     model: _model,
     calibration: _text,
+    statistics: _statistics,
     workDir: _dir,
     threads: _threads,
     resume: _resume,
@@ -141,11 +166,13 @@ function saveOuter({ model, plan, work, clock }: Run): void {
   });
 }
 
-function compressBlock({ model, options, plan, job, work, clock }: Run, index: number, batches: readonly Batch[]): void {
+function compressBlock({ model, options, plan, job, work, stored, clock }: Run, index: number, batches: readonly Batch[]): void {
   const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
   const { method, ranks, dtype } = plan;
   const task = { model, index, weights, method, options, ranks, dtype, clock, checkpoint: job.checkpoint };
-  const reports = factorizeBlock(task, batches, plan.propagate);
+  const statistics = stored?.block(index);
+  const reports = factorizeBlock({ ...task, statistics }, batches, plan.propagate);
+  statistics?.close();
   const skeletons = new Map(reports.flatMap(({ name, skeleton }) => (skeleton ? [[name, Uint32Array.from(skeleton)]] : [])));
   clock.time("write", () => work.save(index, storedTensors(weights, index, skeletons), reports));
 }

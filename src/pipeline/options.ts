@@ -18,6 +18,8 @@ export const compressOptions = z.strictObject({
   allocate: z.string().default("uniform"),
   /** Calibration text; data-free methods need none. */
   calibration: z.string().optional(),
+  /** A folder of `calibrate`, instead of a calibration text. */
+  statistics: z.string().optional(),
   /** Calibration windows, and tokens a window. */
   samples: count.default(128),
   window: count.min(2).default(512),

@@ -1,0 +1,40 @@
+/** Stored statistics in place of a calibration pass: those of this model, described as the pass that made them. */
+import { StatisticsFolder } from "../calibrate/statistics-folder.ts";
+import { FormatError, UsageError } from "../errors.ts";
+import type { Model } from "../models/load.ts";
+import { modelFingerprint } from "./model-fingerprint.ts";
+import type { Options, Plan } from "./plan.ts";
+
+/** @throws UsageError when they are another model's, FormatError when blocks are missing. */
+export function openStatistics(path: string, model: Model): StatisticsFolder {
+  const folder = StatisticsFolder.open(path);
+  const { files, model: made } = folder.manifest;
+  if (made.fingerprint !== modelFingerprint(model))
+    throw new UsageError(
+      `--statistics ${path}: expected statistics of ${model.path}, got those of another model (${made.name}); calibrate this one`,
+    );
+  if (files.length === model.config.blocks) return folder;
+  throw new FormatError(path, `expected ${model.config.blocks} blocks as the model has, got ${files.length}; calibrate again`);
+}
+
+/** The options of the run that would have made the statistics. @throws UsageError when a text is given too. */
+export function withStatistics(options: Options, { manifest }: StatisticsFolder): Options {
+  if (options.calibration !== undefined)
+    throw new UsageError("--statistics stands for the sums of a text; give it or --calibration, not both");
+  const { statistics: _, ...rest } = options;
+  const samples = manifest.texts.reduce((sum, text) => sum + text.samples, 0);
+  return { ...rest, calibration: manifest.texts.map(({ text }) => text).join(", "), samples, window: manifest.window };
+}
+
+/** What stands for the SHA-256 of the calibration text: of one text the same. */
+export function calibrationSha256({ manifest }: StatisticsFolder): string {
+  return manifest.texts.map(({ sha256 }) => sha256).join("+");
+}
+
+/** @throws UsageError unless later blocks see the dense model's activations, which is what was stored. */
+export function checkPropagation({ method, propagate }: Plan): void {
+  if (propagate === "original" || method.needs.length === 0) return;
+  throw new UsageError(
+    `--statistics holds the dense model's activations, but ${method.name} would see compressed ones; add --propagate original`,
+  );
+}
