@@ -62,6 +62,16 @@ test("--json prints exactly one JSON object on stdout", () => {
   expect(JSON.parse(stdout)).toMatchObject({ model: MODEL, parameters: 5475584, texts: [{ window: 64 }] });
 });
 
+test("--tasks scores questions, without a text", () => {
+  const file = join(folder, "own.jsonl");
+  const question = { context: "The Congress of the", choices: ["United States", "whale"], label: 0 };
+  writeFileSync(file, `${JSON.stringify(question)}\n`.repeat(3));
+  const { status, stdout } = rankfold("evaluate", MODEL, "--tasks", `${file},${file}`, "--limit", "2", "--json");
+  expect(status).toBe(0);
+  const score = { file, task: "multiple_choice", rows: 2, bos: false, acc: 1, accStderr: 0 };
+  expect(JSON.parse(stdout)).toMatchObject({ texts: [], tasks: [score, score] });
+});
+
 test("--quiet leaves stderr empty", () => {
   expect(rankfold("inspect", MODEL, "--quiet")).toMatchObject({ status: 0, stderr: "" });
 });
