@@ -1,33 +1,15 @@
 /** Text files -> windows of tokens, by the conventions that make numbers comparable: no special tokens, no randomness. */
-import { readFileSync } from "node:fs";
-import { FormatError, StorageError, UsageError } from "../errors.ts";
+import { FormatError, UsageError } from "../errors.ts";
+import { readJsonLines, readTextFile } from "../formats/json-lines.ts";
 
 /** A text file whole: `.jsonl` rows' `text` fields joined by a blank line, anything else as it is. @throws StorageError, FormatError */
 export function readText(file: string): string {
-  const text = readFile(file);
-  if (!file.endsWith(".jsonl")) return text;
-  const rows = text.split("\n").filter((line) => line.trim() !== "");
-  return rows.map((line, i) => textField(file, line, i + 1)).join("\n\n");
-}
-
-function readFile(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (cause) {
-    throw new StorageError(`${file}: cannot be read (${(cause as NodeJS.ErrnoException).code}); give the path of a text file`, {
-      cause,
-    });
-  }
-}
-
-function textField(file: string, line: string, row: number): string {
-  try {
-    const { text } = JSON.parse(line);
+  if (!file.endsWith(".jsonl")) return readTextFile(file);
+  const texts = readJsonLines(file).map(({ line, fields: { text } }) => {
     if (typeof text === "string") return text;
-  } catch {
-    throw new FormatError(file, `line ${row} is not JSON`);
-  }
-  throw new FormatError(file, `line ${row} has no "text" field`);
+    throw new FormatError(file, `line ${line} has no "text" field`);
+  });
+  return texts.join("\n\n");
 }
 
 /** All non-overlapping windows of a token stream, the rest dropped. */

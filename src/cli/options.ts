@@ -25,7 +25,11 @@ export const COMPRESS = [
     .argParser(numberIn(0, 1, { open: true }))
     .default(compress.keep),
   option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
-  option("--calibration <file>", "text whose activations are measured: .txt, or .jsonl with `text` fields"),
+  option(
+    "--calibration <files...>",
+    "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields; several share the windows, FILE:WEIGHT",
+  ),
+  option("--chat-template", "render rows of `messages`, or of `instruction` and `output`, with the model's chat template"),
   option("--statistics <folder>", "what `rankfold calibrate` wrote, instead of a calibration text"),
   option("--samples <windows>", "calibration windows").argParser(wholeNumber(1)).default(compress.samples),
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(compress.window),

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { readText, sampleWindows } from "../calibrate/corpus.ts";
+import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { InterruptedError, UsageError } from "../errors.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
@@ -44,7 +44,7 @@ export async function compress(given: Options, job: Job): Promise<CompressResult
   if (stored) checkPropagation(plan);
   if (options.dryRun) return plan.summary;
   checkMemory(plan, options);
-  const { sha256, windows } = calibrationOf(model, plan, options, job, stored);
+  const { sha256, windows } = await calibrationOf(model, plan, options, job, stored);
   const work = WorkDirectory.open(
     options.workDir ?? `${options.out}.partial`,
     fingerprint(model, options, plan, sha256),
@@ -71,20 +71,22 @@ function checkOut(out: string): void {
   if (readdirSync(out).length > 0) throw new UsageError(`-o ${out}: is not empty; give a folder that does not exist or is empty`);
 }
 
-interface Calibration {
-  /** Of the text; null for data-free methods. */
+/** The windows to run, none where nothing is to be summed; and what stands for their text, null for data-free methods. */
+interface CalibrationInput extends Omit<Calibration, "sha256"> {
   readonly sha256: string | null;
-  /** The windows to run; none where nothing is to be summed. */
-  readonly windows: readonly Uint32Array[];
 }
 
-function calibrationOf(model: Model, plan: Plan, options: Options, job: Job, stored?: StatisticsFolder): Calibration {
+async function calibrationOf(
+  model: Model,
+  plan: Plan,
+  options: Options,
+  job: Job,
+  stored?: StatisticsFolder,
+): Promise<CalibrationInput> {
   if (plan.method.needs.length === 0) return { sha256: null, windows: [] };
   if (stored) return { sha256: calibrationSha256(stored), windows: [] };
   job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
-  const [file, text] = [options.calibration as string, readText(options.calibration as string)];
-  const windows = sampleWindows(model.tokenizer.encode(text), options.samples, options.window, file);
-  return { sha256: createHash("sha256").update(text).digest("hex"), windows };
+  return readCalibration(options.calibration as string[], { ...options, tokenizer: model.tokenizer });
 }
 
 function layoutOf({ tensors, dtype }: Plan) {

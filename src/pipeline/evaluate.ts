@@ -14,7 +14,8 @@ type Options = z.output<typeof evaluateOptions>;
 export async function evaluate(options: Options, job: Job): Promise<EvaluateResult> {
   const clock = stopwatch();
   const model = await loadModel(options.model);
-  const texts = options.texts.map((file) => evaluateText(model, file, options, job));
+  const texts: TextResult[] = [];
+  for (const file of options.texts) texts.push(await evaluateText(model, file, options, job));
   const tasks = options.tasks.map((file) => evaluateTask(model, file, options, job));
   const { parameters, bytes } = model;
   return { model: options.model, parameters, bytes, texts, tasks, seconds: clock(), peakRssBytes: peakRssBytes() };

@@ -16,8 +16,13 @@ export const compressOptions = z.strictObject({
   /** Fraction of the parameters of the blocks' projections that is kept. */
   keep: keep.default(0.8),
   allocate: z.string().default("uniform"),
-  /** Calibration text; data-free methods need none. */
-  calibration: z.string().optional(),
+  /** Calibration texts, `FILE` or `FILE:WEIGHT` each; data-free methods need none. */
+  calibration: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .transform((sources) => [sources].flat())
+    .optional(),
+  /** Render rows with `messages`, or `instruction` and `output`, with the model's chat template. */
+  chatTemplate: z.boolean().default(false),
   /** A folder of `calibrate`, instead of a calibration text. */
   statistics: z.string().optional(),
   /** Calibration windows, and tokens a window. */

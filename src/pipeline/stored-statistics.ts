@@ -23,7 +23,7 @@ export function withStatistics(options: Options, { manifest }: StatisticsFolder)
     throw new UsageError("--statistics stands for the sums of a text; give it or --calibration, not both");
   const { statistics: _, ...rest } = options;
   const samples = manifest.texts.reduce((sum, text) => sum + text.samples, 0);
-  return { ...rest, calibration: manifest.texts.map(({ text }) => text).join(", "), samples, window: manifest.window };
+  return { ...rest, calibration: manifest.texts.map(({ text }) => text), samples, window: manifest.window };
 }
 
 /** What stands for the SHA-256 of the calibration text: of one text the same. */

@@ -54,6 +54,6 @@ function manifestOf(model: Model, { out: _, options, ...made }: Made): Manifest 
     created: new Date().toISOString(),
     model: basename(model.path),
     ...made,
-    options: { ...options, model: basename(options.model), calibration: options.calibration && basename(options.calibration) },
+    options: { ...options, model: basename(options.model), calibration: options.calibration?.map((source) => basename(source)) },
   };
 }

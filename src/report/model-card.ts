@@ -16,10 +16,14 @@ export interface CardFacts {
 export function renderModelCard(facts: CardFacts, { parametersBefore }: { readonly parametersBefore: number }): string {
   const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
   const { options } = facts;
+  const sources = [options.calibration]
+    .flat()
+    .map((source) => `\`${source}\``)
+    .join(", ");
   const calibration =
     facts.calibrationSha256 === null
       ? "None; the method is data-free."
-      : `${options.samples} windows of ${options.window} tokens of \`${options.calibration}\` (SHA-256 \`${facts.calibrationSha256}\`).`;
+      : `${options.samples} windows of ${options.window} tokens of ${sources} (SHA-256 \`${facts.calibrationSha256}\`).`;
   return `---
 library_name: transformers
 tags: [rankfold, low-rank, compressed]

@@ -1,0 +1,91 @@
+/**
+ * Calibration text from one or several files: text, `.jsonl` and `.parquet`, each with a weight (`notes.txt:2`). The windows are
+ * shared out in proportion to the weights, and each source's are sampled by the fixed convention (corpus.ts). Windows are full:
+ * there is no padding, so none is ever counted in a sum.
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { FormatError, UsageError } from "../errors.ts";
+import type { JsonObject } from "../formats/json.ts";
+import { readJsonLines, readTextFile } from "../formats/json-lines.ts";
+import { readParquet } from "../formats/parquet.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { sampleWindows } from "./corpus.ts";
+import { rowText } from "./row-text.ts";
+
+export interface Source {
+  readonly file: string;
+  /** Share of the windows, relative to the other sources'. */
+  readonly weight: number;
+}
+
+export interface CalibrationOptions {
+  readonly tokenizer: Tokenizer;
+  /** Windows in all, and tokens a window. */
+  readonly samples: number;
+  readonly window: number;
+  /** Render conversations with the model's chat template. */
+  readonly chatTemplate: boolean;
+}
+
+export interface Calibration {
+  readonly windows: readonly Uint32Array[];
+  /** Of the text; of several sources, of their shares and texts. */
+  readonly sha256: string;
+}
+
+/** The windows of all sources, source after source. @throws UsageError when a text is too short, naming its file. */
+export async function readCalibration(sources: readonly string[], options: CalibrationOptions): Promise<Calibration> {
+  const parsed = sources.map(parseSource);
+  const shares = shareOut(parsed, options.samples);
+  const windows: Uint32Array[] = [];
+  const digests: string[] = [];
+  for (const [i, { file }] of parsed.entries()) {
+    const text = await readSource(file, options.chatTemplate ? options.tokenizer : undefined);
+    windows.push(...sampleWindows(options.tokenizer.encode(text), shares[i] as number, options.window, file));
+    digests.push(sha256(text));
+  }
+  return { windows, sha256: digests.length === 1 ? (digests[0] as string) : sha256(JSON.stringify([shares, digests])) };
+}
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+
+/** `FILE` or `FILE:WEIGHT`; a file of that whole name goes first. @throws UsageError for a weight of 0 */
+export function parseSource(source: string): Source {
+  const [, file, weight] = /^(.+):(\d+(?:\.\d+)?)$/.exec(source) ?? [];
+  if (file === undefined || existsSync(source)) return { file: source, weight: 1 };
+  if (Number(weight) > 0) return { file, weight: Number(weight) };
+  throw new UsageError(`--calibration ${source}: expected a weight above 0; leave the file out instead`);
+}
+
+/** Windows of each source: in proportion to the weights, what rounding leaves to the largest remainders, the first of equals. */
+export function shareOut(sources: readonly Source[], samples: number): number[] {
+  const total = sources.reduce((sum, { weight }) => sum + weight, 0);
+  const exact = sources.map(({ weight }) => (samples * weight) / total);
+  const shares = exact.map(Math.floor);
+  const byRemainder = exact.map((value, i) => ({ i, remainder: value - Math.floor(value) }));
+  byRemainder.sort((a, b) => b.remainder - a.remainder || a.i - b.i);
+  const left = samples - shares.reduce((a, b) => a + b, 0);
+  for (const { i } of byRemainder.slice(0, left)) shares[i] = (shares[i] as number) + 1;
+  const empty = sources[shares.indexOf(0)];
+  if (!empty) return shares;
+  throw new UsageError(`${empty.file}: none of the ${samples} windows falls to it; raise --samples or its weight`);
+}
+
+/** A source's text: `.jsonl` and `.parquet` rows joined by a blank line (conversations by nothing), anything else as it is. */
+export async function readSource(file: string, chat?: Tokenizer): Promise<string> {
+  if (!/\.(jsonl|parquet)$/.test(file)) return readTextFile(file);
+  const rows = file.endsWith(".jsonl") ? jsonRows(file) : await parquetRows(file, chat);
+  if (rows.length === 0) throw new FormatError(file, "expected rows of text, found none");
+  const texts = rows.map(([where, fields]) => rowText(fields, { file, where, chat }));
+  return texts.map(({ text, gap }, i) => (i === texts.length - 1 ? text : text + gap)).join("");
+}
+
+type Located = readonly [where: string, fields: JsonObject];
+
+const jsonRows = (file: string): Located[] => readJsonLines(file).map(({ line, fields }) => [`line ${line}`, fields]);
+
+async function parquetRows(file: string, chat: Tokenizer | undefined): Promise<Located[]> {
+  const rows = await readParquet(file, chat ? "messages" : "text");
+  return rows.map((fields, i) => [`row ${i + 1}`, fields]);
+}
