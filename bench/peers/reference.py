@@ -189,7 +189,7 @@ def svd_llm(W, C, tokens, mu, k):
 
 def nsvd(W, C, tokens, mu, k, nesting=0.95):
     """Lu et al., arXiv 2503.17101, NSVD-I: most of the rank by svd_llm, the rest on what it left of the weight."""
-    k1 = round(nesting * k)
+    k1 = math.floor(nesting * k + 0.5)  # Python's round would send 218.5 to 218
     left, right, _ = svd_llm(W, C, tokens, mu, k1)
     U, s, Vt = torch.linalg.svd(W - left @ right, full_matrices=False)
     return torch.cat([left, U[:, : k - k1] * s[: k - k1]], 1), torch.cat([right, Vt[: k - k1]]), None
