@@ -16,7 +16,6 @@ export class ExternalData {
   private readonly baseName: string;
   private readonly chunkBytes: number;
   private filled = 0;
-  private written = 0;
   private count = 0;
 
   /** @param baseName the `.onnx` file's name. */
@@ -26,14 +25,9 @@ export class ExternalData {
     this.chunkBytes = chunkBytes;
   }
 
-  /** Files so far. */
-  get chunks(): number {
-    return this.count;
-  }
-
-  /** Bytes of values in all files. */
-  get bytes(): number {
-    return this.written;
+  /** Their names, in order. */
+  get files(): string[] {
+    return Array.from({ length: this.count }, (_, index) => this.file(index));
   }
 
   append(values: Tensor | Uint8Array): ExternalBytes {
@@ -45,7 +39,6 @@ export class ExternalData {
     if (values instanceof Uint8Array) storage(path, () => writeAt(path, values, place.offset));
     else writeTensor(values, path, place.offset);
     this.filled = place.offset + length;
-    this.written += length;
     return place;
   }
 

@@ -1,6 +1,7 @@
 /** The files of a compressed model: weights under their stored names, config, tokenizer, manifest, model card. */
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { storage } from "../formats/storage.ts";
 import type { Json } from "../models/config.ts";
 import type { Companion, Model } from "../models/load.ts";
@@ -26,9 +27,9 @@ export function writeCompanions(model: Model, plan: Plan, made: Made, folder: st
     ["config.json", { json: finalConfig(plan, made) }],
     [MANIFEST, { json: { ...manifest } }],
     ["README.md", { text: renderModelCard(manifest, plan.summary) }],
-    [MODELING_FILE, { copyOf: new URL(`../../assets/${MODELING_FILE}`, import.meta.url).pathname }],
+    [MODELING_FILE, { copyOf: fileURLToPath(new URL(`../../assets/${MODELING_FILE}`, import.meta.url)) }],
   ]);
-  for (const [name, file] of files) storage(join(folder, name), () => writeFile(join(folder, name), file));
+  for (const [name, file] of files) storage(join(folder, name), () => writeCompanion(join(folder, name), file));
 }
 
 /** The planned config with what only the decompositions could tell. */
@@ -37,9 +38,9 @@ function finalConfig({ configJson, dtype }: Plan, { projections }: Made): Json {
   return { ...configJson, projection_skeletons: skeletons, torch_dtype: TORCH_DTYPES[dtype], dtype: TORCH_DTYPES[dtype] };
 }
 
-const TORCH_DTYPES: Readonly<Record<string, string>> = { f32: "float32", bf16: "bfloat16", f16: "float16" };
+export const TORCH_DTYPES: Readonly<Record<string, string>> = { f32: "float32", bf16: "bfloat16", f16: "float16" };
 
-function writeFile(path: string, file: Companion | { text: string }): void {
+export function writeCompanion(path: string, file: Companion | { text: string }): void {
   if ("copyOf" in file) {
     if (existsSync(file.copyOf)) copyFileSync(file.copyOf, path);
   } else {

@@ -1,0 +1,80 @@
+/** An exported decoder in onnxruntime, fed as transformers.js feeds it: one sequence, whole or token by token. */
+import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
+import { FormatError, UnsupportedError } from "../errors.ts";
+
+type Ort = typeof import("onnxruntime-node");
+
+const PAST = "past_key_values.";
+const PRESENT = "present.";
+
+/** onnxruntime, where it is installed: it is an optional dependency. */
+export async function loadOnnxruntime(): Promise<Ort | undefined> {
+  try {
+    return await import("onnxruntime-node");
+  } catch {
+    return undefined;
+  }
+}
+
+export class OnnxDecoder {
+  private readonly ort: Ort;
+  private readonly session: InferenceSession;
+  private cache: Record<string, OrtTensor> = {};
+  private seen = 0;
+
+  private constructor(ort: Ort, session: InferenceSession) {
+    this.ort = ort;
+    this.session = session;
+    this.restart();
+  }
+
+  /** @throws UnsupportedError without onnxruntime, FormatError for a file that it refuses. */
+  static async open(path: string): Promise<OnnxDecoder> {
+    const ort = await loadOnnxruntime();
+    if (!ort)
+      throw new UnsupportedError(
+        `${path}: running it needs onnxruntime-node, which is not installed: npm install onnxruntime-node`,
+      );
+    try {
+      return new OnnxDecoder(ort, await ort.InferenceSession.create(path, { logSeverityLevel: 3 }));
+    } catch (cause) {
+      throw new FormatError(path, `onnxruntime refuses it: ${(cause as Error).message}; this is a defect of rankfold, report it`);
+    }
+  }
+
+  /** Forgets the tokens so far: empties the cache of every block. */
+  restart(): void {
+    this.seen = 0;
+    const inputs = this.session.inputMetadata.filter(({ name }) => name.startsWith(PAST));
+    this.cache = Object.fromEntries(inputs.map((input) => [input.name, this.emptyCache(input)]));
+  }
+
+  private emptyCache(input: InferenceSession.ValueMetadata): OrtTensor {
+    if (!input.isTensor) throw new FormatError(input.name, "expected a tensor as input, got another kind of value");
+    const [, heads, , width] = input.shape;
+    const dims = [1, Number(heads), 0, Number(width)];
+    return input.type === "float16"
+      ? new this.ort.Tensor("float16", new Uint16Array(0), dims)
+      : new this.ort.Tensor("float32", [], dims);
+  }
+
+  /** Logits after each of these further tokens, t x v. */
+  async advance(tokens: readonly number[]): Promise<Float32Array> {
+    const count = tokens.length;
+    const total = this.seen + count;
+    const integers = (values: number[]) => new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
+    const outputs = await this.session.run({
+      input_ids: integers([...tokens]),
+      attention_mask: integers(Array.from({ length: total }, () => 1)),
+      position_ids: integers(Array.from({ length: count }, (_, i) => this.seen + i)),
+      ...this.cache,
+    });
+    for (const name of Object.keys(this.cache)) this.cache[name] = outputs[name.replace(PAST, PRESENT)] as OrtTensor;
+    this.seen = total;
+    return outputs.logits?.data as Float32Array;
+  }
+
+  async close(): Promise<void> {
+    await this.session.release();
+  }
+}

@@ -1,0 +1,31 @@
+/** A folder that appears whole or not at all: it is written as `OUT.partial` and renamed. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { UsageError } from "../errors.ts";
+import { storage } from "../formats/storage.ts";
+
+/**
+ * Runs `write` with the folder to fill; what it leaves when it throws is removed.
+ * @throws UsageError when `out` is not absent or empty, or another run is writing it.
+ */
+export async function writeFolder<T>(out: string, write: (folder: string) => Promise<T>): Promise<T> {
+  checkAbsent(out);
+  const folder = `${out}.partial`;
+  if (existsSync(folder))
+    throw new UsageError(`${folder}: is left from a run that was killed, or belongs to one that runs; delete it`);
+  storage(folder, () => mkdirSync(folder, { recursive: true }));
+  try {
+    const result = await write(folder);
+    if (existsSync(out)) rmdirSync(out);
+    storage(out, () => renameSync(folder, out));
+    return result;
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function checkAbsent(out: string): void {
+  if (!existsSync(out)) return;
+  if (statSync(out).isDirectory() && readdirSync(out).length === 0) return;
+  throw new UsageError(`-o ${out}: exists and is not an empty folder; give one that does not exist or is empty`);
+}
