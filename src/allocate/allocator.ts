@@ -1,22 +1,67 @@
-/** The contract of an allocation rule: how much each projection keeps, under one total size. */
+/**
+ * The contract of an allocation rule: which replacement each module gets, under one total size. A module is a projection
+ * (factors of some rank), or a block's MLP (fewer channels, its three projections dense but narrower).
+ */
 import type { Shape } from "./size.ts";
 
-export interface Candidate extends Shape {
+/** What was measured with this module alone replaced: KL to the dense model's predictions, in nats a token. */
+export interface Measured {
+  /** The rank or width that was tried. */
+  readonly at: number;
+  readonly divergence: number;
+}
+
+export interface ProjectionCandidate extends Shape {
   /** The projection's full name. */
   readonly name: string;
+  readonly block: number;
+  /** Squared calibration loss at rank k, for k = 0 ... min(m, n); only where the rule needs measurements. */
+  readonly losses?: Float64Array;
+  readonly measured?: Measured;
+}
+
+export interface ChannelCandidate {
+  readonly block: number;
+  /** Full names of the MLP's projections; replacing its channels excludes replacing them one by one. */
+  readonly projections: readonly string[];
+  /** Channels it has. */
+  readonly width: number;
+  /** Values stored for one channel, in all three projections. */
+  readonly parametersPerChannel: number;
+  /** Squared calibration loss at width k, for k = 0 ... width. */
+  readonly losses: Float64Array;
+  readonly measured: Measured;
+}
+
+export interface Candidates {
+  readonly projections: readonly ProjectionCandidate[];
+  /** Empty where the rule does not ask for them. */
+  readonly channels: readonly ChannelCandidate[];
 }
 
 export interface Target {
-  /** Fraction of the candidates' parameters to keep, in (0, 1]. */
+  /** Fraction of the projections' parameters to keep, in (0, 1]. */
   readonly keep: number;
   /** Ranks are multiples of it. */
   readonly rankMultiple: number;
 }
 
+export interface Allocation {
+  /** Rank of every projection that is factored, by full name. */
+  readonly ranks: ReadonlyMap<string, number>;
+  /** MLP width of every block that gets fewer channels. */
+  readonly widths: ReadonlyMap<number, number>;
+}
+
+/** What a rule must know: shapes alone, the losses of every rank as well, or also measured divergences. */
+export type Knowledge = "shapes" | "losses" | "divergences";
+
 export interface Allocator {
   /** What the user types; also the file's name. */
   readonly name: string;
   readonly title: string;
-  /** The rank of every candidate; undefined where it stays dense. */
-  allocate(candidates: readonly Candidate[], target: Target): Map<string, number | undefined>;
+  readonly needs: Knowledge;
+  /** Whether it chooses between factors and fewer channels for an MLP. */
+  readonly channels: boolean;
+  allocate(candidates: Candidates, target: Target): Allocation;
 }

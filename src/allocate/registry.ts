@@ -2,9 +2,12 @@
 import { UsageError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
 import type { Allocator } from "./allocator.ts";
+import { auto } from "./auto.ts";
+import { energy } from "./energy.ts";
+import { kl } from "./kl.ts";
 import { uniform } from "./uniform.ts";
 
-export const ALLOCATORS: readonly Allocator[] = [uniform];
+export const ALLOCATORS: readonly Allocator[] = [uniform, energy, kl, auto];
 
 /** @throws UsageError naming the known rules. */
 export function allocatorNamed(name: string): Allocator {

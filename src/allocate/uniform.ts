@@ -5,6 +5,10 @@ import { rankForKeep } from "./size.ts";
 export const uniform: Allocator = {
   name: "uniform",
   title: "the same fraction of every projection",
-  allocate: (projections, { keep, rankMultiple }) =>
-    new Map(projections.map((p) => [p.name, rankForKeep(p, keep, rankMultiple)])),
+  needs: "shapes",
+  channels: false,
+  allocate({ projections }, { keep, rankMultiple }) {
+    const ranks = projections.map((p) => [p.name, rankForKeep(p, keep, rankMultiple)] as const);
+    return { ranks: new Map(ranks.flatMap(([name, rank]) => (rank === undefined ? [] : [[name, rank]]))), widths: new Map() };
+  },
 };

@@ -23,6 +23,8 @@ export interface StatisticsManifest {
   /** Tokens a window. */
   readonly window: number;
   readonly tokens: number;
+  /** A few windows of token ids, for allocators that measure what a replacement does to the predictions. */
+  readonly probes?: readonly (readonly number[])[];
   /** By block. */
   readonly files: readonly { readonly file: string; readonly sha256: string }[];
 }

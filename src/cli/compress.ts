@@ -49,7 +49,7 @@ function renderResult(result: CompressResult): string {
   const rows = result.projections.map((projection) => [
     ...shapeOf(projection),
     projection.retainedEnergy === null ? "-" : formatPercent(projection.retainedEnergy),
-    projection.rank === null ? "-" : projection.relativeError.toFixed(4),
+    projection.relativeError?.toFixed(4) ?? "-",
   ]);
   const stages = Object.entries(result.stages).map(([stage, seconds]) => `${stage} ${formatSeconds(seconds)}`);
   const facts = renderFacts([

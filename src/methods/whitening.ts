@@ -5,7 +5,18 @@
  *   S  n x n   its whitening; never formed where it is diagonal
  */
 import { NumericsError } from "../errors.ts";
-import { addToDiagonal, cholesky, diagonal, eigh, scaleColumns, scope, solveLowerRight, type Tensor } from "../tensor/index.ts";
+import {
+  addToDiagonal,
+  cholesky,
+  diagonal,
+  eigh,
+  identity,
+  scaleColumns,
+  scope,
+  solveLower,
+  solveLowerRight,
+  type Tensor,
+} from "../tensor/index.ts";
 import { principalTerms, type Terms } from "./terms.ts";
 
 export interface Whitening {
@@ -65,4 +76,14 @@ export function eigenWhitening(H: Tensor): Whitening {
 export function diagonalWhitening(s: Float64Array): Whitening {
   const inverse = s.map((value) => 1 / value);
   return { apply: (A) => scaleColumns(A, s), undo: (B) => scaleColumns(B, inverse), damping: 0 };
+}
+
+/** H^-1 of a positive definite matrix, n x n. @throws NumericsError when it is not. */
+export function inverse(H: Tensor): Tensor {
+  return scope(() => {
+    const L = cholesky(H);
+    if (!L) throw new NumericsError("inverse: expected a positive definite matrix; damp it first");
+    const undone = solveLower(L, identity(H.rows)); // L^-1
+    return undone.T.matmul(undone);
+  });
 }

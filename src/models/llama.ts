@@ -44,7 +44,8 @@ export const llama: Architecture<LlamaConfig> = {
   },
 
   projections(config, block) {
-    const { hiddenSize: d, intermediateSize: f, attentionBias, mlpBias } = config;
+    const { hiddenSize: d, attentionBias, mlpBias } = config;
+    const f = config.widths.get(block) ?? config.intermediateSize;
     const { query, keyValue, dim: e } = config.heads;
     const at = (site: string, name: string, rows: number, columns: number, bias: boolean): ProjectionShape => {
       return { name: `model.layers.${block}.${name}`, site, rows, columns, bias };
@@ -59,6 +60,8 @@ export const llama: Architecture<LlamaConfig> = {
       at("mlp.hidden", "mlp.down_proj", d, f, mlpBias),
     ];
   },
+
+  channels: { inputs: ["mlp.gate_proj", "mlp.up_proj"], output: "mlp.down_proj", site: "mlp.hidden" },
 
   norms: ["input_layernorm", "post_attention_layernorm"],
 

@@ -111,6 +111,8 @@ export interface ModelConfig {
   readonly addedBiases: ReadonlySet<string>;
   /** Projections whose right factor ends in rows of an interpolative decomposition: the columns that hold its identity. */
   readonly skeletons: ReadonlyMap<string, Uint32Array>;
+  /** MLP channels of the blocks that have fewer than the others. */
+  readonly widths: ReadonlyMap<number, number>;
 }
 
 export interface Architecture<C extends ModelConfig = ModelConfig> {
@@ -120,6 +122,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   parseConfig(json: Record<string, unknown>, shared: ModelConfig): C;
   /** The projections of one block, in forward order, in their dense shape. */
   projections(config: C, block: number): readonly ProjectionShape[];
+  /** The gated MLP by its channels: a channel is a row of each input projection and a column of the output's. */
+  readonly channels: { readonly inputs: readonly string[]; readonly output: string; readonly site: string };
   /** Names of a block's normalisation weights, d values each. */
   readonly norms: readonly string[];
   /** Rotary angles of `count` positions from `start`. */

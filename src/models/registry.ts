@@ -25,6 +25,7 @@ export function parseModelConfig(json: Json): { architecture: Architecture; conf
   const architecture = architectureNamed(modelType);
   const ranks = object(json, "projection_ranks");
   const skeletons = object(json, "projection_skeletons");
+  const widths = object(json, "block_widths");
   const shared: ModelConfig = {
     modelType,
     hiddenSize: positiveInt(json, "hidden_size"),
@@ -35,6 +36,7 @@ export function parseModelConfig(json: Json): { architecture: Architecture; conf
     maxPositions: positiveInt(json, "max_position_embeddings", 2048),
     ranks: new Map(Object.keys(ranks).map((name) => [name, positiveInt(ranks, name)])),
     addedBiases: new Set(strings(json, "projection_biases")),
+    widths: new Map(Object.keys(widths).map((block) => [Number(block), positiveInt(object(widths, block), "intermediate_size")])),
     skeletons: new Map(Object.keys(skeletons).map((name) => [name, indices(skeletons, name)])),
   };
   return { architecture, config: architecture.parseConfig(json, shared) };

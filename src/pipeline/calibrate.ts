@@ -33,10 +33,10 @@ const PROCESS_BYTES = 180e6;
 const BATCH_VALUES = 2048 * 22;
 
 /** @throws MemoryError when the residual streams, one block and its sums do not fit. */
-function checkMemory({ config, architecture }: Model, { samples, window, calibration, memoryBytes }: Options): void {
+function checkMemory({ config, architecture }: Model, tokens: number, memoryBytes: number | undefined): void {
   const shapes = architecture.projections(config, 0);
   const widths = new Map(shapes.map(({ site, columns }) => [site, columns]));
-  const stream = samples * calibration.length * window * config.hiddenSize * BYTES.f32;
+  const stream = tokens * config.hiddenSize * BYTES.f32;
   const sums = [...widths.values()].reduce((sum, n) => sum + n * n * (1.5 * BYTES.f64 + BYTES.f32), 0);
   const weights = shapes.reduce((sum, { rows, columns }) => sum + rows * columns, 0) * BYTES.f32;
   const embedding = config.vocabulary * config.hiddenSize * BYTES.f32;
@@ -51,31 +51,56 @@ function checkMemory({ config, architecture }: Model, { samples, window, calibra
 
 /** Stores the statistics of a model that is open already. */
 export function calibrateModel(model: Model, options: Options, job: Job): StatisticsManifest {
-  if (model.config.ranks.size > 0)
-    throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
-  checkMemory(model, options);
   const texts = options.calibration.map((file) => calibrationText(model, file, options, job));
-  const writer = new StatisticsWriter(options.out);
-  const batches: Batch[] = [];
+  const windows = texts.flatMap((text) => text.windows);
+  return sumWindows(model, { ...options, windows, texts: texts.map(({ text }) => text) }, job);
+}
+
+export interface Sums {
+  /** The folder to write. */
+  readonly out: string;
+  /** Token ids, all of one length. */
+  readonly windows: readonly Uint32Array[];
+  /** Where the windows are from. */
+  readonly texts: readonly CalibrationText[];
+  readonly memoryBytes?: number | undefined;
+}
+
+/** Runs the windows through the dense model and stores the sums of every site. */
+export function sumWindows(model: Model, { out, windows, texts, memoryBytes }: Sums, job: Job): StatisticsManifest {
+  if (model.config.modelType !== model.configJson.model_type)
+    throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
+  const window = windows[0]?.length ?? 0;
+  checkMemory(model, windows.length * window, memoryBytes);
+  const writer = new StatisticsWriter(out);
+  let batches: Batch[] = [];
   try {
-    for (const { windows } of texts) batches.push(...embedWindows(model, windows));
+    batches = embedWindows(model, windows);
     for (let block = 0; block < model.config.blocks; block++) {
       job.progress({ stage: "calibrate", done: block, total: model.config.blocks, unit: "block" });
       scope(() => sumBlock(model, block, batches, writer, job));
     }
-    return writer.finish(
-      manifestOf(
-        model,
-        texts.map(({ text }) => text),
-        options,
-      ),
-    );
+    return writer.finish({ ...manifestOf(model, texts, { window, tokens: windows.length * window }), probes: probesOf(windows) });
   } catch (error) {
     writer.remove();
     throw error;
   } finally {
     disposeBatches(batches);
   }
+}
+
+/** Windows on which allocators measure predictions, and the tokens of each that they take. */
+const PROBES = 4;
+const PROBE_TOKENS = 256;
+
+/** A few windows spread evenly over all that were summed. */
+function probesOf(windows: readonly Uint32Array[]): number[][] {
+  const count = Math.min(PROBES, windows.length);
+  const chosen = Array.from(
+    { length: count },
+    (_, i) => windows[Math.floor(((i + 0.5) * windows.length) / count)] as Uint32Array,
+  );
+  return chosen.map((window) => [...window.subarray(0, PROBE_TOKENS)]);
 }
 
 function calibrationText(model: Model, file: string, { samples, window }: Options, job: Job) {
@@ -98,15 +123,15 @@ function sumBlock(model: Model, block: number, batches: readonly Batch[], writer
   }
 }
 
-function manifestOf(model: Model, texts: readonly CalibrationText[], { window }: Options): Omit<StatisticsManifest, "files"> {
-  return {
-    format: STATISTICS_FORMAT,
-    version: VERSION,
-    model: { name: basename(model.path), fingerprint: modelFingerprint(model) },
-    texts,
-    window,
-    tokens: texts.reduce((sum, { samples }) => sum + samples * window, 0),
-  };
+type Described = Omit<StatisticsManifest, "files">;
+
+function manifestOf(
+  model: Model,
+  texts: readonly CalibrationText[],
+  { window, tokens }: Pick<Described, "window" | "tokens">,
+): Described {
+  const made = { name: basename(model.path), fingerprint: modelFingerprint(model) };
+  return { format: STATISTICS_FORMAT, version: VERSION, model: made, texts, window, tokens };
 }
 
 export function calibrateResult(out: string, manifest: StatisticsManifest, seconds: number): CalibrateResult {

@@ -1,18 +1,25 @@
 /** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { Allocation } from "../allocate/allocator.ts";
+import { allocatorNamed } from "../allocate/registry.ts";
 import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
-import { InterruptedError, UsageError } from "../errors.ts";
+import { InterruptedError, UnsupportedError, UsageError } from "../errors.ts";
+import { methodNamed } from "../methods/registry.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
+import { COMPRESSED_PREFIX } from "../models/registry.ts";
 import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
+import { sumWindows } from "./calibrate.ts";
+import { allocate } from "./candidates.ts";
 import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
+import { measureModules } from "./measurements.ts";
 import { checkMemory, type Options, type Plan, planCompression } from "./plan.ts";
 import type { CompressPlan, CompressResult } from "./results.ts";
 import { calibrationSha256, checkPropagation, openStatistics, withStatistics } from "./stored-statistics.ts";
@@ -38,13 +45,14 @@ export async function compress(given: Options, job: Job): Promise<CompressResult
   const elapsed = stopwatch();
   checkOut(given.out);
   const model = await loadModel(given.model);
-  const stored = given.statistics === undefined ? undefined : openStatistics(given.statistics, model);
-  const options = stored ? withStatistics(given, stored) : given;
-  const plan = planCompression(model, options);
-  if (stored) checkPropagation(plan);
+  checkOptions(model, given);
+  const summed = await statisticsOf(model, given, job);
+  const options = summed ? withStatistics(summed.temporary ? { ...given, calibration: undefined } : given, summed.folder) : given;
+  const plan = planCompression(model, options, allocationOf(model, options, summed?.folder, job));
+  if (summed) checkPropagation(plan);
   if (options.dryRun) return plan.summary;
   checkMemory(plan, options);
-  const { sha256, windows } = await calibrationOf(model, plan, options, job, stored);
+  const { sha256, windows } = await calibrationOf(model, plan, options, job, summed?.folder);
   const work = WorkDirectory.open(
     options.workDir ?? `${options.out}.partial`,
     fingerprint(model, options, plan, sha256),
@@ -57,11 +65,61 @@ export async function compress(given: Options, job: Job): Promise<CompressResult
     plan,
     job,
     work,
-    stored: plan.method.needs.length > 0 ? stored : undefined,
+    stored: plan.measured ? summed?.folder : undefined,
     clock: new StageClock(),
   };
   runBlocks(run, windows);
-  return finish(run, sha256, elapsed);
+  const result = finish(run, sha256, elapsed);
+  if (summed?.temporary) rmSync(summed.folder.path, { recursive: true });
+  return result;
+}
+
+/** @throws UnsupportedError for a model that is compressed already, UsageError on options that contradict each other. */
+function checkOptions(model: Model, { method, allocate, calibration, statistics }: Options): void {
+  if (String(model.configJson.model_type).startsWith(COMPRESSED_PREFIX))
+    throw new UnsupportedError(`${model.path}: is already compressed by rankfold; compress the dense model instead`);
+  const [{ needs }, rule] = [methodNamed(method), allocatorNamed(allocate)];
+  if ((needs.length === 0 && rule.needs === "shapes") || calibration !== undefined || statistics !== undefined) return;
+  const who = needs.length > 0 ? `--method ${method}` : `--allocate ${allocate}`;
+  throw new UsageError(`${who} measures activations: give a text with --calibration FILE, or --statistics DIR`);
+}
+
+interface Summed {
+  readonly folder: StatisticsFolder;
+  /** Made for this run alone, and deleted after it. */
+  readonly temporary: boolean;
+}
+
+/** The statistics to use, where there are some: those given, or those that a measuring allocator has to make first. */
+async function statisticsOf(model: Model, options: Options, job: Job): Promise<Summed | undefined> {
+  if (options.statistics !== undefined) return { folder: openStatistics(options.statistics, model), temporary: false };
+  if (allocatorNamed(options.allocate).needs === "shapes") return undefined;
+  const out = `${options.out}.statistics`;
+  if (options.dryRun)
+    throw new UsageError(
+      `--allocate ${options.allocate} --dry-run: measure first with rankfold calibrate, then give --statistics`,
+    );
+  if (!(options.resume && existsSync(out))) {
+    rmSync(out, { recursive: true, force: true });
+    const { sha256, windows } = await textWindows(model, options, job);
+    const text = (options.calibration as string[]).map((source) => basename(source)).join(", ");
+    sumWindows(
+      model,
+      { out, windows, texts: [{ text, sha256, samples: windows.length }], memoryBytes: options.memoryBytes },
+      job,
+    );
+  }
+  return { folder: openStatistics(out, model), temporary: true };
+}
+
+function textWindows(model: Model, options: Options, job: Job): Promise<Calibration> {
+  job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
+  return readCalibration(options.calibration as string[], { ...options, tokenizer: model.tokenizer });
+}
+
+function allocationOf(model: Model, options: Options, stored: StatisticsFolder | undefined, job: Job): Allocation {
+  const measures = stored && allocatorNamed(options.allocate).needs !== "shapes";
+  return allocate(model, options, measures ? measureModules(model, stored, options, job) : undefined);
 }
 
 /** @throws UsageError unless the folder is absent or empty. */
@@ -83,10 +141,9 @@ async function calibrationOf(
   job: Job,
   stored?: StatisticsFolder,
 ): Promise<CalibrationInput> {
-  if (plan.method.needs.length === 0) return { sha256: null, windows: [] };
+  if (!plan.measured) return { sha256: null, windows: [] };
   if (stored) return { sha256: calibrationSha256(stored), windows: [] };
-  job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
-  return readCalibration(options.calibration as string[], { ...options, tokenizer: model.tokenizer });
+  return textWindows(model, options, job);
 }
 
 function layoutOf({ tensors, dtype }: Plan) {
@@ -110,7 +167,7 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
   const weights = createHash("sha256").update(
     JSON.stringify([model.configJson, [...model.checkpoint.tensors], fileStamps(model.path)]),
   );
-  const ranks = createHash("sha256").update(JSON.stringify([...plan.ranks]));
+  const ranks = createHash("sha256").update(JSON.stringify([...plan.ranks, ...plan.widths]));
   return {
     version: VERSION,
     model: weights.digest("hex"),
@@ -170,8 +227,19 @@ function saveOuter({ model, plan, work, clock }: Run): void {
 
 function compressBlock({ model, options, plan, job, work, stored, clock }: Run, index: number, batches: readonly Batch[]): void {
   const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
-  const { method, ranks, dtype } = plan;
-  const task = { model, index, weights, method, options, ranks, dtype, clock, checkpoint: job.checkpoint };
+  const { method, ranks, widths, dtype } = plan;
+  const task = {
+    model,
+    index,
+    weights,
+    method,
+    options,
+    ranks,
+    width: widths.get(index),
+    dtype,
+    clock,
+    checkpoint: job.checkpoint,
+  };
   const statistics = stored?.block(index);
   const reports = factorizeBlock({ ...task, statistics }, batches, plan.propagate);
   statistics?.close();

@@ -11,7 +11,7 @@ import type { Block, BlockState, BlockWeights, Dense, ProjectionShape, Stage } f
 import { blockPrefix } from "../models/weights.ts";
 import { type DType, dispose, keep, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
-import { type Replacement, replacementAt } from "./replacement.ts";
+import { narrowerMlp, type Replacement, replacementAt } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 
 export interface BlockTask {
@@ -23,6 +23,8 @@ export interface BlockTask {
   readonly options: MethodOptions;
   /** Rank of each projection to factor, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
+  /** MLP channels to keep, where the block gets fewer. */
+  readonly width?: number | undefined;
   /** What the factors are rounded to, so that later blocks see what will be written. */
   readonly dtype: DType;
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
@@ -47,9 +49,14 @@ function shapesToFactor({ model, index, ranks }: BlockTask): ProjectionShape[] {
   return model.architecture.projections(model.config, index).filter(({ name }) => ranks.has(name));
 }
 
-/** Width of the input of every site that a projection to factor reads. */
+/** Width of the input of every site that a replacement needs the statistics of. */
 function siteWidths(task: BlockTask): Map<string, number> {
-  return new Map(shapesToFactor(task).map(({ site, columns }) => [site, columns]));
+  const { architecture, config } = task.model;
+  const narrowed = task.width === undefined ? undefined : architecture.channels.site;
+  const shapes = architecture
+    .projections(config, task.index)
+    .filter(({ name, site }) => task.ranks.has(name) || site === narrowed);
+  return new Map(shapes.map(({ site, columns }) => [site, columns]));
 }
 
 function withOriginalInputs(task: BlockTask, batches: readonly Batch[]): ProjectionReport[] {
@@ -128,14 +135,28 @@ function factorizeSites(task: BlockTask, sums: SiteStatistics): ProjectionReport
   return [...siteWidths(task).keys()].flatMap((site) => factorizeSite(task, site, sums));
 }
 
-/** Factors all projections that read one site; they share its statistics. */
+/** Replaces all projections that read one site; they share its statistics. */
 function factorizeSite(task: BlockTask, site: string, sums: SiteStatistics): ProjectionReport[] {
   const shapes = shapesToFactor(task).filter((shape) => shape.site === site);
   const made = scope(() => {
     const statistics = sums.statistics(site, `block ${task.index}`);
-    return shapes.map((shape) => ({ report: factorizeProjection(task, shape, statistics), layer: layerOf(task, shape) }));
+    if (task.width !== undefined && site === task.model.architecture.channels.site) return narrowMlp(task, statistics);
+    const reports = shapes.map((shape) => factorizeProjection(task, shape, statistics));
+    return { reports, layers: shapes.map((shape) => layerOf(task, shape)) };
   });
-  return made.map(({ report }) => report);
+  return made.reports;
+}
+
+/** Fewer MLP channels: rows of the input projections, and a refitted output projection. */
+function narrowMlp(task: BlockTask, statistics: InputStatistics): { reports: ProjectionReport[]; layers: Dense[] } {
+  task.checkpoint();
+  return task.clock.time("factorize", () => {
+    const made = scope(() =>
+      narrowerMlp(task.model, task.weights, { block: task.index, width: task.width as number, statistics, dtype: task.dtype }),
+    );
+    for (const [name, layer] of made.layers) task.weights.linears.set(name, layer);
+    return { reports: made.reports, layers: [...made.layers.values()] };
+  });
 }
 
 const relativeName = (task: BlockTask, { name }: ProjectionShape) => name.slice(blockPrefix(task.index).length);

@@ -10,7 +10,7 @@ const BATCH_TOKENS = 2048;
 
 export function predictedPeakBytes(
   model: Model,
-  plan: Pick<Plan, "method" | "propagate">,
+  plan: Pick<Plan, "measured" | "propagate">,
   options: Pick<Options, "samples" | "window">,
 ): number {
   const { config, architecture } = model;
@@ -21,7 +21,7 @@ export function predictedPeakBytes(
   const widest = Math.max(...shapes.map((s) => s.columns));
   // The largest decomposition: the matrix, its Gram, eigenvectors and the work space, in f64.
   const decomposition = Math.max(...shapes.map((s) => 4 * s.rows * s.columns + 5 * Math.min(s.rows, s.columns) ** 2)) * f64;
-  if (plan.method.needs.length === 0) return PROCESS_BYTES + Math.max(outer, weights + decomposition);
+  if (!plan.measured) return PROCESS_BYTES + Math.max(outer, weights + decomposition);
   const tokens = options.samples * options.window;
   const streams = plan.propagate === "compressed" ? 2 : 1;
   const stream = streams * tokens * config.hiddenSize * f32;

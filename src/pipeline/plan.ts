@@ -1,16 +1,16 @@
 /** What a compression will do, worked out from shapes alone: ranks, sizes, memory. `--dry-run` prints it. */
 import type { z } from "zod";
-import { allocatorNamed } from "../allocate/registry.ts";
-import { projectionParameters } from "../allocate/size.ts";
-import { MemoryError, UnsupportedError, UsageError } from "../errors.ts";
+import type { Allocation } from "../allocate/allocator.ts";
+import { MemoryError } from "../errors.ts";
 import type { Method } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Json } from "../models/config.ts";
 import type { Model } from "../models/load.ts";
-import type { ModelConfig, ProjectionShape } from "../models/model.ts";
+import type { ModelConfig } from "../models/model.ts";
 import { COMPRESSED_PREFIX, parseModelConfig } from "../models/registry.ts";
-import { modelTensors } from "../models/weights.ts";
+import { modelTensors, projectionTensors } from "../models/weights.ts";
 import { BYTES, type DType } from "../tensor/index.ts";
+import { allocate, projectionsOf } from "./candidates.ts";
 import { formatsOf } from "./inspect.ts";
 import { predictedPeakBytes } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
@@ -20,10 +20,14 @@ export type Options = z.output<typeof compressOptions>;
 
 export interface Plan {
   readonly method: Method;
+  /** Whether anything is measured on calibration text. */
+  readonly measured: boolean;
   readonly propagate: "original" | "compressed";
   readonly dtype: DType;
   /** Rank of every projection that is factored, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
+  /** MLP channels of every block that gets fewer. */
+  readonly widths: ReadonlyMap<number, number>;
   /** The compressed model's config.json, and what it says. */
   readonly configJson: Json;
   readonly config: ModelConfig;
@@ -32,42 +36,20 @@ export interface Plan {
   readonly summary: CompressPlan;
 }
 
-/** @throws UsageError on options that contradict each other, UnsupportedError for a model that is compressed already. */
-export function planCompression(model: Model, options: Options): Plan {
-  if (String(model.configJson.model_type).startsWith(COMPRESSED_PREFIX)) {
-    throw new UnsupportedError(`${model.path}: is already compressed by rankfold; compress the dense model instead`);
-  }
+/**
+ * @param allocation what each module is replaced by; the allocator's choice, by default from shapes alone.
+ * @throws UsageError on options that contradict each other, UnsupportedError for a model that is compressed already.
+ */
+export function planCompression(model: Model, options: Options, { ranks, widths }: Allocation = allocate(model, options)): Plan {
   const method = methodNamed(options.method);
-  if (method.needs.length > 0 && options.calibration === undefined) {
-    throw new UsageError(`--method ${method.name} measures activations: give a text with --calibration FILE`);
-  }
-  const shapes = allProjections(model);
-  const ranks = chosenRanks(shapes, options);
-  const configJson = compressedConfig(model.configJson, ranks, method, options);
+  const configJson = compressedConfig(model.configJson, { ranks, widths }, method, options);
   const { config } = parseModelConfig(configJson);
   const tensors = modelTensors(model.architecture, config);
   const dtype = options.dtype ?? nativeDtype(model);
-  const plan = { method, propagate: options.propagate ?? method.propagate, dtype, ranks, configJson, config, tensors };
-  return { ...plan, summary: summarise(model, options, plan, shapes) };
-}
-
-export function allProjections({ architecture, config }: Model): ProjectionShape[] {
-  return Array.from({ length: config.blocks }, (_, block) => architecture.projections(config, block)).flat();
-}
-
-function chosenRanks(shapes: readonly ProjectionShape[], options: Options): Map<string, number> {
-  const [include, exclude] = [pattern("include", options.include), pattern("exclude", options.exclude)];
-  const candidates = shapes.filter(({ name }) => (include?.test(name) ?? true) && !exclude?.test(name));
-  const ranks = allocatorNamed(options.allocate).allocate(candidates, options);
-  return new Map([...ranks].flatMap(([name, rank]) => (rank === undefined ? [] : [[name, rank]])));
-}
-
-function pattern(option: string, source: string | undefined): RegExp | undefined {
-  try {
-    return source === undefined ? undefined : new RegExp(source);
-  } catch (cause) {
-    throw new UsageError(`--${option} ${source}: is not a regular expression (${(cause as Error).message})`);
-  }
+  const propagate = options.propagate ?? method.propagate;
+  const measured = method.needs.length > 0 || widths.size > 0;
+  const plan = { method, measured, propagate, dtype, ranks, widths, configJson, config, tensors };
+  return { ...plan, summary: summarise(model, options, plan) };
 }
 
 /** The dtype most of the model is stored in; bf16 for a quantised one. */
@@ -76,50 +58,65 @@ function nativeDtype(model: Model): DType {
   return format === "f32" || format === "f16" ? format : "bf16";
 }
 
+/** How transformers finds the classes of modeling_rankfold.py: one config class a family, named after the dense model's. */
+function remoteCode(json: Json): Json {
+  const dense = Array.isArray(json.architectures) ? String(json.architectures[0]) : "LlamaForCausalLM";
+  const family = `modeling_rankfold.Rankfold${dense.replace(/ForCausalLM$/, "")}`;
+  return {
+    architectures: [`Rankfold${dense}`],
+    auto_map: { AutoConfig: `${family}Config`, AutoModel: `${family}Model`, AutoModelForCausalLM: `${family}ForCausalLM` },
+  };
+}
+
 /** config.json of the compressed model: a model type of its own, so that no program loads it half. */
-function compressedConfig(json: Json, ranks: ReadonlyMap<string, number>, method: Method, options: Options): Json {
+function compressedConfig(json: Json, { ranks, widths }: Allocation, method: Method, options: Options): Json {
   const skeletons = [...ranks]
     .map(([name, rank]) => [name, method.skeletonRows?.(rank, options) ?? 0] as const)
     .filter(([, rows]) => rows > 0);
   return {
     ...json,
     model_type: COMPRESSED_PREFIX + String(json.model_type),
-    architectures: ["RankfoldForCausalLM"],
-    auto_map: {
-      AutoConfig: "modeling_rankfold.RankfoldConfig",
-      AutoModel: "modeling_rankfold.RankfoldModel",
-      AutoModelForCausalLM: "modeling_rankfold.RankfoldForCausalLM",
-    },
+    ...remoteCode(json),
     projection_ranks: Object.fromEntries(ranks),
+    block_widths: Object.fromEntries([...widths].map(([block, width]) => [block, { intermediate_size: width }])),
     projection_biases: method.addsBias?.(options) ? [...ranks.keys()] : [],
     // How many columns is known now, which ones only after the decomposition: the first ones stand for them.
     projection_skeletons: Object.fromEntries(skeletons.map(([name, rows]) => [name, Array.from({ length: rows }, (_, i) => i)])),
   };
 }
 
-function summarise(
-  model: Model,
-  options: Options,
-  plan: Omit<Plan, "summary">,
-  shapes: readonly ProjectionShape[],
-): CompressPlan {
-  const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
-  const parametersAfter = [...plan.tensors.values()].reduce((sum, shape) => sum + size(shape), 0);
-  const total = (rankOf: (name: string) => number | undefined) =>
-    shapes.reduce((sum, shape) => sum + projectionParameters(shape, rankOf(shape.name)), 0);
+function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">): CompressPlan {
+  const parametersAfter = [...plan.tensors.values()].reduce((sum, shape) => sum + valuesOf(shape), 0);
+  const widthOf = ({ block, name }: { block: number; name: string }) => {
+    const { inputs, output } = model.architecture.channels;
+    const width = [...inputs, output].some((part) => name.endsWith(part)) ? plan.widths.get(block) : undefined;
+    return width === undefined ? {} : { width };
+  };
   return {
     model: model.path,
     method: plan.method.name,
+    allocate: options.allocate,
     keep: options.keep,
-    keptProjections: total((name) => plan.ranks.get(name)) / total(() => undefined),
+    keptProjections: storedInProjections(model, plan.config) / storedInProjections(model, model.config),
     keptTotal: parametersAfter / model.parameters,
     parametersBefore: model.parameters,
     parametersAfter,
     bytesAfter: parametersAfter * BYTES[plan.dtype],
-    calibrationTokens: plan.method.needs.length > 0 ? options.samples * options.window : 0,
+    calibrationTokens: plan.measured ? options.samples * options.window : 0,
     peakBytes: predictedPeakBytes(model, plan, options),
-    projections: shapes.map(({ name, rows, columns }) => ({ name, rows, columns, rank: plan.ranks.get(name) ?? null })),
+    projections: projectionsOf(model).map(({ block, name, rows, columns }) => {
+      return { name, rows, columns, rank: plan.ranks.get(name) ?? null, ...widthOf({ block, name }) };
+    }),
   };
+}
+
+const valuesOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+/** Values of all projections as they are stored, biases aside. */
+function storedInProjections({ architecture }: Model, config: ModelConfig): number {
+  const blocks = Array.from({ length: config.blocks }, (_, block) => architecture.projections(config, block));
+  const tensors = blocks.flat().flatMap((shape) => [...projectionTensors(shape, config)]);
+  return tensors.reduce((sum, [name, shape]) => sum + (name.endsWith(".bias") ? 0 : valuesOf(shape)), 0);
 }
 
 /** @throws MemoryError when the plan needs more than the user gave. */

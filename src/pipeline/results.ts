@@ -6,10 +6,12 @@ export interface ProjectionReport {
   readonly columns: number;
   /** Inner dimension of the factors; null where the projection stayed dense. */
   readonly rank: number | null;
+  /** MLP channels kept; only where the block's MLP got fewer. */
+  readonly width?: number;
   /** Share of ||W X||^2 that the factors keep on the calibration inputs; null where nothing was measured. */
   readonly retainedEnergy: number | null;
-  /** ||W - W'||_F / ||W||_F. */
-  readonly relativeError: number;
+  /** ||W - W'||_F / ||W||_F; null where the MLP got fewer channels. */
+  readonly relativeError: number | null;
   /** Added to the Gram matrix's diagonal, relative to its mean. */
   readonly damping: number;
   /** Columns that hold the identity of an interpolative decomposition; only where there is one. */
@@ -36,6 +38,7 @@ export interface CompressResult {
 export interface CompressPlan {
   readonly model: string;
   readonly method: string;
+  readonly allocate: string;
   readonly keep: number;
   readonly keptProjections: number;
   readonly keptTotal: number;
@@ -50,6 +53,7 @@ export interface CompressPlan {
     readonly rows: number;
     readonly columns: number;
     readonly rank: number | null;
+    readonly width?: number;
   }[];
 }
 

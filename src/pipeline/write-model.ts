@@ -55,6 +55,13 @@ function manifestOf(model: Model, { out: _, options, ...made }: Made): Manifest 
     created: new Date().toISOString(),
     model: basename(model.path),
     ...made,
-    options: { ...options, model: basename(options.model), calibration: options.calibration?.map((source) => basename(source)) },
+    options: { ...options, model: basename(options.model), calibration: shortNames(options.calibration) },
   };
+}
+
+/** The files' names; with their folder's where two are called the same, as the files of data sets are. */
+function shortNames(paths: readonly string[] = []): string[] | undefined {
+  const names = paths.map((path) => basename(path));
+  const isShared = (name: string) => names.filter((other) => nameOf(other) === nameOf(name)).length > 1;
+  return paths.map((path) => (isShared(basename(path)) ? join(basename(dirname(path)), basename(path)) : basename(path)));
 }

@@ -1,0 +1,97 @@
+/**
+ * What a replacement does to the model's predictions: KL(dense || replaced), a token's mean in nats, each replacement alone.
+ * All variants ride through the blocks together, so that one block's weights are in memory at a time.
+ */
+import { advanceBatches, type Batch, disposeBatches, embedWindows, logitsOf, readHead } from "../models/forward.ts";
+import type { Model } from "../models/load.ts";
+import { type BlockWeights, forwardBlock } from "../models/model.ts";
+import { readBlock } from "../models/weights.ts";
+import { keep, klDivergence, scope, type Tensor } from "../tensor/index.ts";
+
+/** Rows of logits at a time. */
+const LOGIT_ROWS = 128;
+/** The first quarter of a window is context alone: predictions from little context say little. */
+const CONTEXT = 1 / 4;
+
+/** Weights to try for one block, by a name of the caller's; made when the block's turn comes. */
+export type VariantsOf = (block: number, dense: BlockWeights) => ReadonlyMap<string, BlockWeights>;
+
+/** @param between called between steps of a second or less, with the block's index. */
+export function divergences(
+  model: Model,
+  windows: readonly Uint32Array[],
+  variantsOf: VariantsOf,
+  between: (block: number) => void = () => {},
+): Map<string, number> {
+  const dense = embedWindows(model, windows);
+  const variants = new Map<string, Batch[]>();
+  try {
+    for (let block = 0; block < model.config.blocks; block++) {
+      scope(() => advanceAll(model, block, { dense, variants, variantsOf, between: () => between(block) }));
+    }
+    const length = windows[0]?.length ?? 0;
+    return scope(() => compare(model, dense, variants, length));
+  } finally {
+    for (const batches of [dense, ...variants.values()]) disposeBatches(batches);
+  }
+}
+
+interface Riders {
+  readonly dense: readonly Batch[];
+  /** The streams of the blocks' variants so far. */
+  readonly variants: Map<string, Batch[]>;
+  readonly variantsOf: VariantsOf;
+  readonly between: () => void;
+}
+
+function advanceAll(model: Model, block: number, { dense, variants, variantsOf, between }: Riders): void {
+  const weights = readBlock(model.checkpoint, model.architecture, model.config, block);
+  for (const batches of variants.values()) advanceBatches(model, batches, weights, block, { between });
+  for (const [name, variant] of variantsOf(block, weights)) {
+    between();
+    variants.set(
+      name,
+      dense.map(({ x, run }) => ({
+        run,
+        x: keep(forwardBlock(model.architecture, x, { config: model.config, weights: variant, run })),
+      })),
+    );
+  }
+  advanceBatches(model, dense, weights, block, { between });
+}
+
+/** The mean divergence of each variant over the positions that have context. */
+function compare(
+  model: Model,
+  dense: readonly Batch[],
+  variants: ReadonlyMap<string, Batch[]>,
+  length: number,
+): Map<string, number> {
+  const head = readHead(model);
+  const totals = new Map([...variants.keys()].map((name) => [name, 0]));
+  let rows = 0;
+  dense.forEach(({ x, run }, i) => {
+    const positions = withContext(run.sequences, length);
+    for (let start = 0; start < positions.length; start += LOGIT_ROWS) {
+      const part = positions.slice(start, start + LOGIT_ROWS);
+      rows += part.length;
+      scope(() => {
+        const logits = (stream: Tensor) => logitsOf(model, head, stream.selectRows(part));
+        const reference = logits(x);
+        for (const [name, batches] of variants) {
+          const divergence = scope(() => klDivergence(reference, logits((batches[i] as Batch).x)));
+          totals.set(name, (totals.get(name) as number) + divergence.reduce((a, b) => a + b, 0));
+        }
+      });
+    }
+  });
+  return new Map([...totals].map(([name, total]) => [name, total / rows]));
+}
+
+/** Rows of a batch whose position in their window has enough context. */
+function withContext(sequences: number, length: number): number[] {
+  const first = Math.floor(CONTEXT * length);
+  return Array.from({ length: sequences }, (_, s) =>
+    Array.from({ length: length - first }, (_, i) => s * length + first + i),
+  ).flat();
+}
