@@ -27,7 +27,7 @@ export const COMPRESS = [
   option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
   option(
     "--calibration <files...>",
-    "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields; several share the windows, FILE:WEIGHT",
+    "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields; several, after MODEL, share the windows: FILE:WEIGHT",
   ),
   option("--chat-template", "render rows of `messages`, or of `instruction` and `output`, with the model's chat template"),
   option("--statistics <folder>", "what `rankfold calibrate` wrote, instead of a calibration text"),

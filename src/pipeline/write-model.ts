@@ -1,6 +1,6 @@
 /** The files of a compressed model: weights under their stored names, config, tokenizer, manifest, model card. */
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { storage } from "../formats/storage.ts";
 import type { Json } from "../models/config.ts";
@@ -60,8 +60,9 @@ function manifestOf(model: Model, { out: _, options, ...made }: Made): Manifest 
 }
 
 /** The files' names; with their folder's where two are called the same, as the files of data sets are. */
-function shortNames(paths: readonly string[] = []): string[] | undefined {
-  const names = paths.map((path) => basename(path));
-  const isShared = (name: string) => names.filter((other) => nameOf(other) === nameOf(name)).length > 1;
-  return paths.map((path) => (isShared(basename(path)) ? join(basename(dirname(path)), basename(path)) : basename(path)));
+function shortNames(sources: readonly string[] | undefined): string[] | undefined {
+  const nameOf = (source: string) => basename(source).replace(/:[\d.]+$/, "");
+  const isShared = (source: string) => (sources?.filter((other) => nameOf(other) === nameOf(source)).length ?? 0) > 1;
+  const folderOf = (source: string) => (isShared(source) ? `${basename(dirname(source))}/` : "");
+  return sources?.map((source) => folderOf(source) + basename(source));
 }
