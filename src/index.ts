@@ -7,6 +7,8 @@
  * const { texts } = await evaluate({ model: made.out, texts: ["wikitext.txt"], window: 1024 });
  * ```
  */
+import { type ExportOptions, exportOptions } from "./pipeline/export-options.ts";
+import type { ExportResult } from "./pipeline/export-results.ts";
 import { runInWorker, type Watcher } from "./pipeline/in-worker.ts";
 import {
   type CompressOptions,
@@ -19,11 +21,20 @@ import {
   parseOptions,
 } from "./pipeline/options.ts";
 import type { CompressPlan, CompressResult, EvaluateResult, GenerateResult, InspectResult } from "./pipeline/results.ts";
-import { type CalibrateOptions, calibrateOptions, type MergeOptions, mergeOptions } from "./pipeline/sweep-options.ts";
-import type { CalibrateResult } from "./pipeline/sweep-results.ts";
+import {
+  type CalibrateOptions,
+  calibrateOptions,
+  type MergeOptions,
+  mergeOptions,
+  type SweepOptions,
+  sweepOptions,
+} from "./pipeline/sweep-options.ts";
+import type { CalibrateResult, SweepResult } from "./pipeline/sweep-results.ts";
 
 export * from "./errors.ts";
 export { loadModel, type Model } from "./models/load.ts";
+export type { ExportOptions } from "./pipeline/export-options.ts";
+export type { ExportedModel, ExportResult, LogitCheck } from "./pipeline/export-results.ts";
 export type { Watcher } from "./pipeline/in-worker.ts";
 export type { Progress } from "./pipeline/job.ts";
 export type { CompressOptions, EvaluateOptions, GenerateOptions, InspectOptions } from "./pipeline/options.ts";
@@ -34,10 +45,11 @@ export type {
   GenerateResult,
   InspectResult,
   ProjectionReport,
+  TaskResult,
   TextResult,
 } from "./pipeline/results.ts";
-export type { CalibrateOptions, MergeOptions } from "./pipeline/sweep-options.ts";
-export type { CalibrateResult } from "./pipeline/sweep-results.ts";
+export type { CalibrateOptions, MergeOptions, SweepOptions } from "./pipeline/sweep-options.ts";
+export type { CalibrateResult, SweepCell, SweepResult, SweepRow } from "./pipeline/sweep-results.ts";
 export { VERSION } from "./version.ts";
 
 /**
@@ -54,7 +66,7 @@ export async function plan(options: CompressOptions, watcher: Watcher = {}): Pro
   return (await runInWorker("compress", { ...parseOptions(compressOptions, options), dryRun: true }, watcher)) as CompressPlan;
 }
 
-/** Perplexity of a model on texts. @throws as `compress` does. */
+/** Perplexity of a model on texts, and its accuracy on zero-shot tasks. @throws as `compress` does. */
 export function evaluate(options: EvaluateOptions, watcher: Watcher = {}): Promise<EvaluateResult> {
   return runInWorker("evaluate", parseOptions(evaluateOptions, options), watcher);
 }
@@ -62,6 +74,11 @@ export function evaluate(options: EvaluateOptions, watcher: Watcher = {}): Promi
 /** Continues a prompt; `watcher.onText` gets each piece as it is made. @throws as `compress` does. */
 export function generate(options: GenerateOptions, watcher: Watcher = {}): Promise<GenerateResult> {
   return runInWorker("generate", parseOptions(generateOptions, options), watcher);
+}
+
+/** Writes the model for other programs: an ONNX folder, or one whole matrix a projection again. @throws as `compress` does. */
+export function exportModel(options: ExportOptions, watcher: Watcher = {}): Promise<ExportResult> {
+  return runInWorker("export", parseOptions(exportOptions, options), watcher);
 }
 
 /** Architecture, sizes and break-even ranks of a model. @throws as `compress` does. */
@@ -77,4 +94,9 @@ export function calibrate(options: CalibrateOptions, watcher: Watcher = {}): Pro
 /** Adds up the statistics of several texts, one model's. @throws as `compress` does. */
 export function mergeStatistics(options: MergeOptions, watcher: Watcher = {}): Promise<CalibrateResult> {
   return runInWorker("mergeStatistics", parseOptions(mergeOptions, options), watcher);
+}
+
+/** Measures methods at several sizes on texts, from one calibration; writes tables and a report. @throws as `compress` does. */
+export function sweep(options: SweepOptions, watcher: Watcher = {}): Promise<SweepResult> {
+  return runInWorker("sweep", parseOptions(sweepOptions, options), watcher);
 }

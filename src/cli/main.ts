@@ -6,9 +6,11 @@ import { addCalibrate, addMergeStatistics } from "./calibrate.ts";
 import { addCompress } from "./compress.ts";
 import { addDemo } from "./demo.ts";
 import { addEvaluate } from "./evaluate.ts";
+import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { INTERRUPTED } from "./session.ts";
+import { addSweep } from "./sweep.ts";
 
 const DONE = 0;
 const FAILED = 1;
@@ -29,7 +31,8 @@ function program(): Command {
   const command = new Command("rankfold").description("Makes language models smaller by low-rank factorisation.");
   command.version(VERSION);
   command.exitOverride().configureHelp({ helpWidth: 120 }).showSuggestionAfterError();
-  for (const add of [addDemo, addInspect, addCompress, addEvaluate, addGenerate, addCalibrate, addMergeStatistics]) add(command);
+  for (const add of [addDemo, addInspect, addCompress, addEvaluate, addGenerate, addExport, addCalibrate, addMergeStatistics, addSweep])
+    add(command);
   return command;
 }
 

@@ -11,7 +11,7 @@ const sweep = parseOptions(sweepOptions, { model: ANY, out: ANY, texts: [ANY] })
 
 const option = (flags: string, description: string) => new Option(flags, description);
 const out = (what: string) => option("-o, --out <folder>", what).makeOptionMandatory();
-const samples = () => option("--samples <windows>", "calibration windows of each text").argParser(wholeNumber(1));
+const samples = () => option("--samples <windows>", "calibration windows in all").argParser(wholeNumber(1));
 
 export const CALIBRATE = [
   out("the folder to write; must not exist or be empty"),
@@ -19,6 +19,7 @@ export const CALIBRATE = [
     "--calibration <files...>",
     "texts whose activations are summed: .txt, or .jsonl with `text` fields",
   ).makeOptionMandatory(),
+  ...COMPRESS.filter((shared) => shared.attributeName() === "chatTemplate"),
   samples().default(calibrate.samples),
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(calibrate.window),
 ];
@@ -26,7 +27,20 @@ export const CALIBRATE = [
 export const MERGE = [out("the folder to write; must not exist or be empty")];
 
 /** What methods and allocation read, as compress has them. */
-const SHARED = ["allocate", "nesting", "alpha", "scale", "gamma", "mu", "center", "dtype", "rankMultiple", "include", "exclude"];
+const SHARED = [
+  "allocate",
+  "chatTemplate",
+  "nesting",
+  "alpha",
+  "scale",
+  "gamma",
+  "mu",
+  "center",
+  "dtype",
+  "rankMultiple",
+  "include",
+  "exclude",
+];
 
 export const SWEEP = [
   out("the folder of the results; must not exist or be empty"),

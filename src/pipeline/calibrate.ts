@@ -1,8 +1,7 @@
 /** `calibrate`: runs texts through a model once and stores the sums that methods need, so that many runs can share them. */
-import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import type { z } from "zod";
-import { readText, sampleWindows } from "../calibrate/corpus.ts";
+import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import { SiteSums } from "../calibrate/statistics.ts";
 import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
 import { type CalibrationText, STATISTICS_FORMAT, type StatisticsManifest } from "../calibrate/statistics-manifest.ts";
@@ -23,7 +22,10 @@ type Options = z.output<typeof calibrateOptions>;
 export async function calibrate(options: Options, job: Job): Promise<CalibrateResult> {
   const elapsed = stopwatch();
   const model = await loadModel(options.model);
-  const manifest = calibrateModel(model, options, job);
+  const calibration = await readCalibrationOf(model, options, job);
+  const texts = [calibrationText(options.calibration, calibration)];
+  const { out, memoryBytes } = options;
+  const manifest = sumWindows(model, { out, windows: calibration.windows, texts, memoryBytes }, job);
   return calibrateResult(options.out, manifest, elapsed());
 }
 
@@ -49,11 +51,31 @@ function checkMemory({ config, architecture }: Model, tokens: number, memoryByte
   );
 }
 
-/** Stores the statistics of a model that is open already. */
-export function calibrateModel(model: Model, options: Options, job: Job): StatisticsManifest {
-  const texts = options.calibration.map((file) => calibrationText(model, file, options, job));
-  const windows = texts.flatMap((text) => text.windows);
-  return sumWindows(model, { ...options, windows, texts: texts.map(({ text }) => text) }, job);
+/** The windows of the texts, as `compress` too would take them. */
+export function readCalibrationOf(
+  { tokenizer }: Model,
+  {
+    calibration,
+    chatTemplate,
+    samples,
+    ...options
+  }: Pick<Options, "calibration" | "chatTemplate" | "samples"> & CalibrationWindow,
+  job: Job,
+): Promise<Calibration> {
+  job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
+  const window = options.calibrationWindow ?? options.window;
+  return readCalibration(calibration, { tokenizer, samples, window, chatTemplate });
+}
+
+/** `sweep` has a window for evaluation too. */
+interface CalibrationWindow {
+  readonly window: number;
+  readonly calibrationWindow?: number;
+}
+
+/** Where windows are from. */
+export function calibrationText(sources: readonly string[], { sha256, windows }: Calibration): CalibrationText {
+  return { text: sources.map((source) => basename(source)).join(", "), sha256, samples: windows.length };
 }
 
 export interface Sums {
@@ -101,14 +123,6 @@ function probesOf(windows: readonly Uint32Array[]): number[][] {
     (_, i) => windows[Math.floor(((i + 0.5) * windows.length) / count)] as Uint32Array,
   );
   return chosen.map((window) => [...window.subarray(0, PROBE_TOKENS)]);
-}
-
-function calibrationText(model: Model, file: string, { samples, window }: Options, job: Job) {
-  job.progress({ stage: `tokenize ${file}`, done: 0, total: 1, unit: "text" });
-  const content = readText(file);
-  const windows = sampleWindows(model.tokenizer.encode(content), samples, window, file);
-  const sha256 = createHash("sha256").update(content).digest("hex");
-  return { windows, text: { text: basename(file), sha256, samples } satisfies CalibrationText };
 }
 
 function sumBlock(model: Model, block: number, batches: readonly Batch[], writer: StatisticsWriter, job: Job): void {

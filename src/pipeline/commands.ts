@@ -2,11 +2,13 @@
 import { calibrate } from "./calibrate.ts";
 import { compress } from "./compress.ts";
 import { evaluate } from "./evaluate.ts";
+import { exportModel } from "./export.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { mergeStatistics } from "./merge-statistics.ts";
+import { sweep } from "./sweep.ts";
 
-export const commands = { inspect, compress, evaluate, generate, calibrate, mergeStatistics };
+export const commands = { inspect, compress, evaluate, generate, export: exportModel, calibrate, mergeStatistics, sweep };
 
 export type Commands = typeof commands;
 export type CommandName = keyof Commands;

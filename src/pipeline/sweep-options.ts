@@ -10,8 +10,9 @@ export const calibrateOptions = z.strictObject({
   model: z.string().min(1),
   /** The folder to write; must not exist or be empty. */
   out: z.string().min(1),
-  /** Texts; `samples` windows of each are summed. */
+  /** Texts, `FILE` or `FILE:WEIGHT` each: `samples` windows in all. */
   calibration: z.array(z.string()).min(1),
+  chatTemplate: compressShape.chatTemplate,
   samples,
   window,
   threads,
@@ -35,9 +36,10 @@ export const sweepOptions = z.strictObject({
   /** Tokens of an evaluation window, and how many of each text are measured (all, when absent). */
   window: count.min(2).default(2048),
   maxWindows: count.optional(),
-  /** Statistics from `calibrate`, or texts to make them from: `samples` windows of `calibrationWindow` tokens of each. */
+  /** Statistics from `calibrate`, or texts to make them from: `samples` windows of `calibrationWindow` tokens in all. */
   statistics: z.string().optional(),
   calibration: z.array(z.string()).default([]),
+  chatTemplate: compressShape.chatTemplate,
   samples,
   calibrationWindow: window,
   allocate: compressShape.allocate,
@@ -62,3 +64,5 @@ export const sweepOptions = z.strictObject({
 export type CalibrateOptions = z.input<typeof calibrateOptions>;
 export type MergeOptions = z.input<typeof mergeOptions>;
 export type SweepOptions = z.input<typeof sweepOptions>;
+/** Checked, with the defaults filled in. */
+export type SweepSettings = z.output<typeof sweepOptions>;

@@ -1,0 +1,155 @@
+/** `results.csv` and `report.html` of a sweep, from its results. */
+import { writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { storage } from "../formats/storage.ts";
+import { blockPrefix } from "../models/weights.ts";
+import { renderCsv } from "../report/csv.ts";
+import {
+  type ByProjection,
+  type PageCell,
+  type PageRow,
+  type PageSpectra,
+  renderSweepPage,
+  type SweepPage,
+} from "../report/sweep-page.ts";
+import { formatBytes, formatCount, formatSeconds } from "../report/units.ts";
+import type { ProjectionReport } from "./results.ts";
+import type { Spectrum, SweepCell, SweepResult, SweepRow } from "./sweep-results.ts";
+
+/** Numbers of all curves together: what keeps the page below a megabyte. */
+const CURVE_NUMBERS = 60_000;
+
+export function writeSweepReports(result: SweepResult): void {
+  const write = (name: string, text: string) =>
+    storage(join(result.out, name), () => writeFileSync(join(result.out, name), text));
+  write("results.csv", sweepCsv(result));
+  write("report.html", renderSweepPage(sweepPage(result)));
+}
+
+const CSV_COLUMNS = [
+  ...["method", "keep", "kept_projections", "kept_total", "parameters", "bytes"],
+  ...["text", "window", "windows", "perplexity", "mean_nll", "seconds"],
+];
+
+/** A row for each cell and text, the dense model first. */
+export function sweepCsv({ dense, cells }: SweepResult): string {
+  const rows = (row: SweepRow, ...head: (string | number)[]) =>
+    row.texts.map(({ file, window, windows, perplexity, meanNll }) => [
+      ...[...head, row.parameters, row.bytes],
+      ...[basename(file), window, windows, perplexity, meanNll, row.seconds],
+    ]);
+  const measured = cells.flatMap((cell) => rows(cell, cell.method, cell.keep, cell.keptProjections, cell.keptTotal));
+  return renderCsv(CSV_COLUMNS, [...(dense ? rows(dense, "dense", 1, 1, 1) : []), ...measured]);
+}
+
+export function sweepPage(result: SweepResult): SweepPage {
+  const { model, protocol, cells, spectra } = result;
+  const methods = [...new Set(cells.map(({ method }) => method))];
+  const keeps = new Set(cells.map(({ keep }) => keep));
+  const names = projectionNames(cells);
+  const dense = pageRow(result.dense as SweepRow);
+  const perplexities = protocol.texts.map(({ text }, i) => `${(dense.perplexities[i] as number).toFixed(2)} on ${text}`);
+  return {
+    title: `Sweep of ${basename(model.path)}`,
+    summary: `${methods.length} methods at ${keeps.size} sizes on ${protocol.texts.length} texts. The dense model: ${perplexities.join(", ")}.`,
+    command: result.command,
+    facts: factsOf(result),
+    texts: protocol.texts.map(({ text, sha256, tokens, windows }) => ({
+      ...{ text, sha256, use: "evaluation" },
+      ...{ tokens: String(tokens), windows: `${windows} of ${protocol.window}` },
+    })),
+    calibration: protocol.calibration.map(({ text, sha256, samples }) => ({
+      ...{ text, sha256, use: "calibration" },
+      ...{ tokens: "", windows: `${samples} of ${protocol.calibrationWindow}` },
+    })),
+    blocks: model.blocks,
+    projections: names,
+    methods,
+    dense,
+    cells: cells.map((cell) => pageCell(cell, model.blocks, names)),
+    spectra: methods.map((method) => pageSpectra(method, spectra, model.blocks, names)),
+  };
+}
+
+function factsOf({ protocol, machine, node, created, seconds, peakRssBytes, model, dense }: SweepResult): SweepPage["facts"] {
+  const options = Object.entries(protocol.options).filter(([, value]) => value !== null);
+  return [
+    ["Model", `${basename(model.path)}, ${model.blocks} blocks, ${formatCount(dense?.parameters ?? 0)} parameters`],
+    ["Model fingerprint", protocol.modelFingerprint],
+    ["Written numbers", `${protocol.dtype}: factors and all other weights are rounded to it before they are measured`],
+    ["Calibration inputs", "the dense model's, for every method"],
+    ["Options", options.map(([name, value]) => `${name} ${value}`).join(", ")],
+    ["Made by", `rankfold ${protocol.version}, Node ${node}, ${created}`],
+    ["Machine", `${machine.processor}, ${machine.threads} threads`],
+    ["Time and memory", `${formatSeconds(seconds)}, at most ${formatBytes(peakRssBytes)}`],
+  ];
+}
+
+/** Names of the projections without their block, in the order of the blocks. */
+function projectionNames(cells: readonly SweepCell[]): string[] {
+  const names = cells.flatMap(({ projections }) => projections.map(({ name }) => placeOf(name).projection));
+  return [...new Set(names)];
+}
+
+/** The block and the name in it. */
+function placeOf(name: string): { block: number; projection: string } {
+  const block = Number(/\.(\d+)\./.exec(name)?.[1] ?? 0);
+  return { block, projection: name.slice(blockPrefix(block).length) };
+}
+
+function pageRow({ texts, averagePerplexity, parameters, bytes, seconds }: SweepRow): PageRow {
+  return {
+    perplexities: texts.map(({ perplexity }) => perplexity),
+    average: averagePerplexity,
+    size: formatCount(parameters),
+    weights: formatBytes(bytes),
+    time: formatSeconds(seconds),
+  };
+}
+
+function pageCell(cell: SweepCell, blocks: number, names: readonly string[]): PageCell {
+  const { method, keep, keptProjections, keptTotal, projections } = cell;
+  const byPlace = (pick: (report: ProjectionReport) => number | null) => byProjection(projections, blocks, names, pick);
+  return {
+    ...pageRow(cell),
+    ...{ method, keep, keptProjections, keptTotal },
+    energy: byPlace(({ retainedEnergy }) => (retainedEnergy === null ? null : short(retainedEnergy))),
+    rank: byPlace(({ rank }) => rank),
+    error: byPlace(({ relativeError }) => (relativeError === null ? null : short(relativeError))),
+  };
+}
+
+/** Four digits: what a page can show. */
+const short = (value: number) => Number(value.toFixed(4));
+
+function byProjection<I extends { readonly name: string }, T>(
+  items: readonly I[],
+  blocks: number,
+  names: readonly string[],
+  pick: (item: I) => T | null,
+): ByProjection<T> {
+  const grid = Array.from({ length: blocks }, () => names.map((): T | null => null));
+  for (const item of items) {
+    const { block, projection } = placeOf(item.name);
+    const row = grid[block];
+    if (row) row[names.indexOf(projection)] = pick(item);
+  }
+  return grid;
+}
+
+function pageSpectra(method: string, spectra: readonly Spectrum[], blocks: number, names: readonly string[]): PageSpectra {
+  const step = stepOf(spectra);
+  const own = spectra.filter((spectrum) => spectrum.method === method);
+  const curves = byProjection(own, blocks, names, ({ rank, retained }) => {
+    return { rank, retained: retained.filter((_, i) => i % step === 0).map((value) => Number(value.toFixed(3))) };
+  });
+  return { method, curves };
+}
+
+/** Every how manieth point of the curves is shown: 1, 2, 4 ... of 32 steps. */
+function stepOf(spectra: readonly Spectrum[]): number {
+  const numbers = spectra.reduce((sum, { retained }) => sum + retained.length, 0);
+  let step = 1;
+  while (numbers / step > CURVE_NUMBERS && step < 8) step *= 2;
+  return step;
+}

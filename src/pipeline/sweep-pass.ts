@@ -1,0 +1,228 @@
+/**
+ * One pass over the blocks for several cells of one method: each projection is decomposed once and gives the factors of every
+ * keep, and the windows of every cell go through the block that its factors make. What is measured is what `compress` would
+ * have written: factors, and all other weights too, are rounded to the written dtype.
+ */
+import type { SiteStatistics } from "../calibrate/statistics.ts";
+import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
+import { windowsNll } from "../evaluate/perplexity.ts";
+import type { InputStatistics, MethodOptions } from "../methods/method.ts";
+import { advanceBatches, type Batch, disposeBatches, embedWindows, readHead } from "../models/forward.ts";
+import type { Model } from "../models/load.ts";
+import type { BlockWeights, Dense, Linear, LowRank, ProjectionShape } from "../models/model.ts";
+import { blockPrefix, readBlock } from "../models/weights.ts";
+import { type DType, scope } from "../tensor/index.ts";
+import type { Job } from "./job.ts";
+import type { Plan } from "./plan.ts";
+import { type Decomposed, narrowerMlp, replacementAt, rounded } from "./replacement.ts";
+import type { ProjectionReport } from "./results.ts";
+import type { Spectrum } from "./sweep-results.ts";
+
+/** One method at one keep. */
+export interface CellPlan {
+  readonly keep: number;
+  readonly plan: Plan;
+}
+
+/** Windows of one text, to be measured in one cell. */
+export interface PassItem {
+  readonly cell: CellPlan;
+  readonly text: number;
+  readonly windows: readonly Uint32Array[];
+  /** Number of the first window in its text. */
+  readonly first: number;
+}
+
+export interface PassTask {
+  readonly model: Model;
+  readonly options: MethodOptions;
+  readonly statistics: StatisticsFolder | undefined;
+  readonly items: readonly PassItem[];
+  readonly job: Job;
+  /** For progress. */
+  readonly stage: string;
+}
+
+export interface PassResult {
+  /** Negative log-likelihood of each item, summed over its windows. */
+  readonly nll: readonly number[];
+  readonly reports: ReadonlyMap<CellPlan, readonly ProjectionReport[]>;
+  readonly spectra: readonly Spectrum[];
+}
+
+/** An item on its way through the blocks. */
+interface Moving {
+  readonly item: PassItem;
+  readonly batches: readonly Batch[];
+}
+
+interface Pass extends PassTask {
+  /** The model as it is written. */
+  readonly written: Model;
+  readonly cells: readonly CellPlan[];
+  readonly reports: ReadonlyMap<CellPlan, ProjectionReport[]>;
+  readonly spectra: Spectrum[];
+}
+
+export function runPass(task: PassTask): PassResult {
+  const cells = [...new Set(task.items.map(({ cell }) => cell))];
+  const { dtype } = (cells[0] as CellPlan).plan;
+  const reports = new Map(cells.map((cell): [CellPlan, ProjectionReport[]] => [cell, []]));
+  const pass: Pass = { ...task, written: writtenModel(task.model, dtype), cells, reports, spectra: [] };
+  const moving: Moving[] = [];
+  try {
+    for (const item of task.items) moving.push({ item, batches: embedWindows(pass.written, item.windows) });
+    for (let block = 0; block < task.model.config.blocks; block++) {
+      task.job.progress({ stage: task.stage, done: block, total: task.model.config.blocks, unit: "block" });
+      scope(() => advanceThrough(pass, block, moving));
+    }
+    return { nll: itemNlls(pass, moving), reports, spectra: pass.spectra };
+  } finally {
+    for (const { batches } of moving) disposeBatches(batches);
+  }
+}
+
+/** The model with the weights that are left after writing. */
+function writtenModel(model: Model, dtype: DType): Model {
+  const { checkpoint } = model;
+  const read = (name: string) => scope(() => rounded(checkpoint.read(name), dtype));
+  return { ...model, checkpoint: { tensors: checkpoint.tensors, read, close: () => checkpoint.close() } };
+}
+
+function itemNlls({ written, job }: Pass, moving: readonly Moving[]): number[] {
+  return scope(() => {
+    const head = readHead(written);
+    return moving.map(({ item: { windows, first }, batches }) => {
+      job.checkpoint();
+      return windowsNll(written, head, { batches, windows, first });
+    });
+  });
+}
+
+function advanceThrough(pass: Pass, block: number, moving: readonly Moving[]): void {
+  const factored = factorBlock(pass, block);
+  const rest = readBlock(pass.written.checkpoint, pass.model.architecture, pass.model.config, block);
+  for (const { item, batches } of moving) {
+    const linears = new Map<string, Linear>([...rest.linears, ...(factored.get(item.cell) ?? [])]);
+    const weights: BlockWeights = { ...rest, linears };
+    advanceBatches(pass.written, batches, weights, block, { between: pass.job.checkpoint });
+  }
+}
+
+/** The new layers of each cell, by their names in the block. */
+type Factored = ReadonlyMap<CellPlan, Map<string, Linear>>;
+
+function factorBlock(pass: Pass, block: number): Factored {
+  const { model, statistics } = pass;
+  const stored = statistics?.block(block);
+  const factored: Factored = new Map(pass.cells.map((cell) => [cell, new Map()]));
+  const shapes = model.architecture.projections(model.config, block);
+  try {
+    return scope(() => {
+      const dense = readBlock(model.checkpoint, model.architecture, model.config, block);
+      for (const site of new Set(shapes.map((shape) => shape.site))) {
+        const reading = shapes.filter((shape) => shape.site === site && ranksOf(pass, shape).size > 0);
+        const narrower = site === model.architecture.channels.site ? pass.cells.filter(({ plan }) => plan.widths.has(block)) : [];
+        const task = { block, site, reading, narrower, dense, stored, factored };
+        if (reading.length + narrower.length > 0) scope(() => replaceAtSite(pass, task));
+      }
+      return factored;
+    });
+  } finally {
+    stored?.close();
+  }
+}
+
+interface SiteTask {
+  readonly block: number;
+  readonly site: string;
+  /** The projections that read the site and are factored in some cell. */
+  readonly reading: readonly ProjectionShape[];
+  /** Cells whose MLP gets fewer channels. */
+  readonly narrower: readonly CellPlan[];
+  readonly dense: BlockWeights;
+  readonly stored: SiteStatistics | undefined;
+  readonly factored: Factored;
+}
+
+/** Returns what it made, so that the scope around keeps it. */
+function replaceAtSite(pass: Pass, { block, site, reading, narrower, dense, stored, factored }: SiteTask): Linear[] {
+  const statistics = stored?.statistics(site, `block ${block}`);
+  const made: Linear[] = [];
+  const put = (cell: CellPlan, name: string, layer: Linear) => {
+    factored.get(cell)?.set(name, layer);
+    made.push(layer);
+  };
+  for (const shape of reading) {
+    pass.job.checkpoint();
+    const name = shape.name.slice(blockPrefix(block).length);
+    const layers = scope(() => factorProjection(pass, shape, dense.linears.get(name) as Dense, statistics));
+    for (const [cell, layer] of layers) put(cell, name, layer);
+  }
+  for (const cell of narrower) {
+    pass.job.checkpoint();
+    const layers = scope(() => narrowMlp(pass, cell, { block, dense, statistics: statistics as InputStatistics }));
+    for (const [name, layer] of layers) put(cell, name, layer);
+  }
+  return made;
+}
+
+interface MlpTask {
+  readonly block: number;
+  readonly dense: BlockWeights;
+  readonly statistics: InputStatistics;
+}
+
+function narrowMlp({ model, reports }: Pass, cell: CellPlan, { block, dense, statistics }: MlpTask): [string, Dense][] {
+  const { dtype, widths } = cell.plan;
+  const made = narrowerMlp(model, dense, { block, width: widths.get(block) as number, statistics, dtype });
+  reports.get(cell)?.push(...made.reports);
+  return [...made.layers].map(([name, { weight, bias }]): [string, Dense] => {
+    return [name, { weight: rounded(weight, dtype), ...(bias ? { bias: rounded(bias, dtype) } : {}) }];
+  });
+}
+
+/** The rank of a projection in each cell that factors it. */
+function ranksOf({ cells }: Pass, { name }: ProjectionShape): Map<CellPlan, number> {
+  const ranks = cells.map((cell): [CellPlan, number | undefined] => [cell, cell.plan.ranks.get(name)]);
+  return new Map(ranks.filter((entry): entry is [CellPlan, number] => entry[1] !== undefined));
+}
+
+function factorProjection(
+  pass: Pass,
+  shape: ProjectionShape,
+  dense: Dense,
+  statistics: InputStatistics | undefined,
+): Map<CellPlan, LowRank> {
+  const { method, dtype } = (pass.cells[0] as CellPlan).plan;
+  const W = dense.weight.to("f64");
+  const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, pass.options);
+  const losses = decomposition.losses ?? decomposition.outputSpectrum;
+  if (losses) pass.spectra.push({ method: method.name, name: shape.name, rank: losses.length, retained: retained(losses) });
+  const decomposed: Decomposed = { shape, dense, W, statistics, decomposition };
+  const layers = [...ranksOf(pass, shape)].map(([cell, rank]): [CellPlan, LowRank] => {
+    const { layer, report } = scope(() => replacementAt(decomposed, rank, dtype));
+    pass.reports.get(cell)?.push(report);
+    return [cell, withWrittenBias(layer, dtype)];
+  });
+  return new Map(layers);
+}
+
+/** A bias is rounded after what the method adds to it. */
+function withWrittenBias(layer: LowRank, dtype: DType): LowRank {
+  return layer.bias ? { ...layer, bias: rounded(layer.bias, dtype) } : layer;
+}
+
+/** Points of a curve, its first and last included. */
+const POINTS = 33;
+
+/** Shares of the total that the first k of `losses` hold, k evenly spread from 0 to all. */
+function retained(losses: Float64Array): number[] {
+  const sums = [0];
+  for (const loss of losses) sums.push((sums.at(-1) as number) + Math.max(0, loss));
+  const total = sums.at(-1) as number;
+  return Array.from({ length: POINTS }, (_, i) => {
+    const k = Math.round((i * losses.length) / (POINTS - 1));
+    return total > 0 ? Number(((sums[k] as number) / total).toFixed(4)) : 1;
+  });
+}

@@ -1,0 +1,134 @@
+/** What a sweep will measure: a plan for each method and keep, and the passes that fit in memory. */
+import { allocatorNamed } from "../allocate/registry.ts";
+import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
+import { MemoryError, UsageError } from "../errors.ts";
+import { windowGroups } from "../evaluate/perplexity.ts";
+import { methodNamed } from "../methods/registry.ts";
+import type { Model } from "../models/load.ts";
+import { BYTES, type DType } from "../tensor/index.ts";
+import { allocate } from "./candidates.ts";
+import type { EvaluationText } from "./evaluation-text.ts";
+import type { Job } from "./job.ts";
+import { measureModules } from "./measurements.ts";
+import { predictedPeakBytes } from "./memory.ts";
+import { compressOptions, parseOptions } from "./options.ts";
+import { type Options as CompressOptions, planCompression } from "./plan.ts";
+import type { SweepSettings } from "./sweep-options.ts";
+import type { CellPlan, PassItem } from "./sweep-pass.ts";
+
+/** Residual streams and factors of one pass, when the user sets no --memory. */
+const PASS_BYTES = 2e9;
+
+/** The options of the `compress` that makes one cell's model. */
+export function cellOptions(options: SweepSettings, method: string, keep: number): CompressOptions {
+  const { allocate, nesting, alpha, scale, gamma, mu, center, dtype, rankMultiple, include, exclude } = options;
+  return parseOptions(compressOptions, {
+    ...{ model: options.model, out: `${options.out}/models/${method}@${keep}`, method, keep, propagate: "original" },
+    ...{ allocate, nesting, alpha, scale, gamma, mu, center, dtype, rankMultiple, include, exclude },
+    ...{ samples: options.samples, window: options.calibrationWindow, threads: options.threads },
+  });
+}
+
+/** @throws UsageError on unknown methods and allocators, or when one needs a calibration that was not given. */
+export function checkSweep({ methods, allocate, statistics, calibration }: SweepSettings): void {
+  const measuring = methods.find((method) => methodNamed(method).needs.length > 0);
+  if (statistics !== undefined && calibration.length > 0)
+    throw new UsageError("--statistics stands for the sums of a text; give it or --calibration, not both");
+  if (statistics !== undefined || calibration.length > 0) return;
+  const who = allocatorNamed(allocate).needs === "shapes" ? measuring : `--allocate ${allocate}`;
+  if (who !== undefined) throw new UsageError(`${who} measures activations: give a text with --calibration, or --statistics DIR`);
+}
+
+/** The numbers that the sweep's models would be written in. */
+export function writtenDtype(model: Model, options: SweepSettings): DType {
+  const { methods, keeps } = options;
+  const plain = { ...cellOptions(options, methods[0] as string, keeps[0] as number), allocate: "uniform" };
+  return planCompression(model, plain).dtype;
+}
+
+/** A plan for every keep of one method. Measuring allocators measure the method's modules once. */
+export function planCells(
+  model: Model,
+  options: SweepSettings,
+  method: string,
+  stored: StatisticsFolder | undefined,
+  job: Job,
+): CellPlan[] {
+  const measures = stored && allocatorNamed(options.allocate).needs !== "shapes";
+  const measurements = measures ? measureModules(model, stored, cellOptions(options, method, 1), job) : undefined;
+  return [...new Set(options.keeps)].map((keep) => {
+    const own = cellOptions(options, method, keep);
+    return { keep, plan: planCompression(model, own, allocate(model, own, measurements)) };
+  });
+}
+
+export interface WrittenCell {
+  readonly method: string;
+  readonly keep: number;
+}
+
+/** `svd-llm@0.8` as a cell of the sweep. @throws UsageError when it is none. */
+export function writtenCells({ write, methods, keeps }: SweepSettings): WrittenCell[] {
+  return write.map((cell) => {
+    const at = cell.lastIndexOf("@");
+    const [method, keep] = [cell.slice(0, at), Number(cell.slice(at + 1))];
+    if (at > 0 && methods.includes(method) && keeps.includes(keep)) return { method, keep };
+    throw new UsageError(
+      `--write ${cell}: is no cell of this sweep; write a method and a keep of it, such as ${methods[0]}@${keeps[0]}`,
+    );
+  });
+}
+
+/** Every text of every cell, in groups of windows that `evaluate` too runs together. */
+export function passItems(cells: readonly CellPlan[], texts: readonly EvaluationText[]): PassItem[] {
+  return cells.flatMap((cell) =>
+    texts.flatMap(({ windows }, text) => {
+      let first = 0;
+      return windowGroups(windows).map((group) => {
+        const item = { cell, text, windows: group, first };
+        first += group.length;
+        return item;
+      });
+    }),
+  );
+}
+
+/** Cuts the items into passes that stay within the memory. @throws MemoryError when not even one fits. */
+export function passes(model: Model, items: readonly PassItem[], { memoryBytes }: SweepSettings): PassItem[][] {
+  const budget = memoryBytes === undefined ? PASS_BYTES : memoryBytes - baseBytes(model, items);
+  const made: PassItem[][] = [];
+  let left = 0;
+  for (const item of items) {
+    const current = made.at(-1);
+    const isNewCell = !current?.some(({ cell }) => cell === item.cell);
+    const cost = streamBytes(model, item) + (isNewCell ? layerBytes(model, item.cell) : 0);
+    if (current && cost <= left) current.push(item);
+    else made.push([item]);
+    left = current && cost <= left ? left - cost : budget - streamBytes(model, item) - layerBytes(model, item.cell);
+    if (left < 0 && memoryBytes !== undefined) refuse(memoryBytes, memoryBytes - left);
+  }
+  return made;
+}
+
+function refuse(allowed: number, needed: number): never {
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  throw new MemoryError(
+    `--memory: the sweep needs about ${gigabytes(needed)}, ${gigabytes(allowed)} are allowed; raise --memory, or lower --max-windows or --window`,
+  );
+}
+
+/** What a pass takes beside its streams and factors: a compression of a single short window. */
+function baseBytes(model: Model, [item]: readonly PassItem[]): number {
+  if (!item) return 0;
+  return predictedPeakBytes(model, item.cell.plan, { samples: 1, window: 2 });
+}
+
+function streamBytes({ config }: Model, { windows }: PassItem): number {
+  return windows.length * (windows[0]?.length ?? 0) * config.hiddenSize * BYTES.f32;
+}
+
+/** The factors of one block. */
+function layerBytes({ config }: Model, { plan: { summary } }: CellPlan): number {
+  const values = summary.projections.reduce((sum, { rows, columns, rank }) => sum + (rank ?? 0) * (rows + columns), 0);
+  return (values / config.blocks) * BYTES.f32;
+}

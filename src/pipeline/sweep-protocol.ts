@@ -1,0 +1,86 @@
+/** What decides a sweep's numbers, and the command line that makes them again. */
+import { cpus } from "node:os";
+import { basename } from "node:path";
+import type { Calibration } from "../calibrate/sources.ts";
+import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
+import type { Model } from "../models/load.ts";
+import type { DType } from "../tensor/index.ts";
+import { VERSION } from "../version.ts";
+import { calibrationText } from "./calibrate.ts";
+import type { EvaluationText } from "./evaluation-text.ts";
+import { modelFingerprint } from "./model-fingerprint.ts";
+import { parseOptions } from "./options.ts";
+import { type SweepSettings, sweepOptions } from "./sweep-options.ts";
+import type { SweepProtocol, SweepResult } from "./sweep-results.ts";
+
+export interface Sweep {
+  readonly model: Model;
+  readonly options: SweepSettings;
+  readonly dtype: DType;
+  readonly texts: readonly EvaluationText[];
+  /** Given by the user; not what the sweep itself will calibrate. */
+  readonly stored: StatisticsFolder | undefined;
+  /** What the sweep will calibrate itself. */
+  readonly calibration: Calibration | undefined;
+}
+
+/** All of the results that is known before anything is measured. */
+export function sweepHead(sweep: Sweep) {
+  const { model, options } = sweep;
+  const head: Omit<SweepResult, "dense" | "cells" | "spectra" | "seconds" | "peakRssBytes"> = {
+    out: options.out,
+    command: commandOf(options),
+    created: new Date().toISOString(),
+    node: process.version,
+    machine: {
+      processor: cpus()[0]?.model ?? "unknown",
+      threads: options.threads ?? Number(process.env.RAYON_NUM_THREADS ?? cpus().length),
+    },
+    model: { path: model.path, blocks: model.config.blocks },
+    protocol: protocolOf(sweep),
+  };
+  return head;
+}
+
+function protocolOf({ model, options, dtype, texts, stored, calibration: own }: Sweep): SweepProtocol {
+  const { allocate, nesting, alpha, scale, gamma, mu, center, rankMultiple, include, exclude } = options;
+  const calibration = stored ? stored.manifest.texts : own ? [calibrationText(options.calibration, own)] : [];
+  const window = stored ? stored.manifest.window : options.calibrationWindow;
+  return {
+    version: VERSION,
+    modelFingerprint: modelFingerprint(model),
+    texts: texts.map(({ file, sha256, tokens, windows }) => ({ text: basename(file), sha256, tokens, windows: windows.length })),
+    window: options.window,
+    calibration,
+    calibrationWindow: calibration.length > 0 ? window : null,
+    propagate: "original",
+    dtype,
+    options: {
+      ...{ allocate, chatTemplate: String(options.chatTemplate), nesting, alpha, scale, gamma, mu, center, rankMultiple },
+      ...{ include: include ?? null, exclude: exclude ?? null },
+    },
+  };
+}
+
+/** Options whose flag is not their name in kebab case. */
+const FLAGS: Readonly<Record<string, string>> = { texts: "text", memoryBytes: "memory" };
+
+/** Lists that the command line takes one by one; others are joined by commas. */
+const SPACED = ["texts", "calibration"];
+
+/** The command line, without what is default. */
+function commandOf(options: SweepSettings): string {
+  const defaults: Record<string, unknown> = parseOptions(sweepOptions, { model: "-", out: "-", texts: ["-"] });
+  const { model, out, resume: _, ...rest } = options;
+  const given = Object.entries(rest).filter(([key, value]) => value !== undefined && String(value) !== String(defaults[key]));
+  const flags = given.flatMap(([key, value]) => {
+    const flag = FLAGS[key] ?? key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return [`--${flag}`, ...(SPACED.includes(key) ? (value as string[]).map(quoted) : [quoted(String(value))])];
+  });
+  return ["rankfold", "sweep", quoted(model), "-o", quoted(out), ...flags].join(" ");
+}
+
+/** For a shell. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
