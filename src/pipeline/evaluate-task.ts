@@ -21,10 +21,13 @@ export interface TaskOptions {
 export function evaluateTask(model: Model, file: string, { limit, bos: when }: TaskOptions, job: Job): TaskResult {
   const task = taskOf(file);
   const bos = when === "auto" ? model.tokenizer.addsBos : when === "always";
-  job.progress({ stage: `tokenize ${file}`, done: 0, total: 1, unit: "file" });
   const questions = readQuestions(file, task, limit);
   const splitting = { tokenizer: model.tokenizer, bos, maxPositions: model.config.maxPositions };
-  const requests = questions.map((question, i) => requestsOf(question, splitting, `${file}: question ${i + 1}`));
+  const requests = questions.map((question, i) => {
+    job.checkpoint();
+    job.progress({ stage: `tokenize ${file}`, done: i, total: questions.length, unit: "question" });
+    return requestsOf(question, splitting, `${file}: question ${i + 1}`);
+  });
   const likelihoods = loglikelihoods(model, requests, (done) => {
     job.checkpoint();
     job.progress({ stage: `evaluate ${file}`, done: Math.floor(done), total: questions.length, unit: "question" });
