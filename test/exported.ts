@@ -1,0 +1,45 @@
+/** Models to export: the golden ones, and the embedded one compressed. */
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { writeDemoTexts } from "../src/cli/demo-texts.ts";
+import { FolderCheckpoint } from "../src/formats/folder.ts";
+import { readJson } from "../src/formats/json.ts";
+import type { Model } from "../src/models/load.ts";
+import { parseModelConfig } from "../src/models/registry.ts";
+import { compress } from "../src/pipeline/compress.ts";
+import { silentJob } from "../src/pipeline/job.ts";
+import { type CompressOptions, compressOptions, parseOptions } from "../src/pipeline/options.ts";
+
+export const PEQUOD = fileURLToPath(new URL("../assets/pequod-5m", import.meta.url));
+const GOLDEN = fileURLToPath(new URL("golden/llama", import.meta.url));
+
+export const goldenNames = readdirSync(GOLDEN, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name);
+
+/** A small random model; it brings no tokenizer, so that any text is a row of its ids. */
+export function goldenModel(name: string): Model {
+  const path = join(GOLDEN, name);
+  const configJson = readJson(join(path, "config.json"));
+  const parsed = parseModelConfig(configJson);
+  const ids = Uint32Array.from({ length: 40 }, (_, i) => (7 * i + 3) % parsed.config.vocabulary);
+  const tokenizer = { encode: () => ids } as unknown as Model["tokenizer"];
+  const checkpoint = FolderCheckpoint.open(path);
+  return { path, ...parsed, configJson, checkpoint, tokenizer, companions: new Map(), parameters: 0, bytes: 0 };
+}
+
+export function temporaryFolder(): string {
+  return mkdtempSync(join(tmpdir(), "rankfold-export-"));
+}
+
+/** The embedded model compressed with a little calibration, in a folder of `root`. */
+export async function compressed(root: string, options: Partial<CompressOptions>): Promise<string> {
+  const calibration = join(root, "calibration.txt");
+  writeFileSync(calibration, readFileSync(writeDemoTexts(join(root, "texts")).calibration, "utf8").slice(0, 10_000));
+  const out = mkdtempSync(join(root, "compressed-"));
+  const given = { model: PEQUOD, out, calibration, samples: 8, window: 64, keep: 0.7, ...options };
+  await compress(parseOptions(compressOptions, given), silentJob);
+  return out;
+}
