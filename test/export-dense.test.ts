@@ -11,7 +11,7 @@ import { exportDense } from "../src/pipeline/export-dense.ts";
 import type { DenseDType } from "../src/pipeline/export-options.ts";
 import { silentJob } from "../src/pipeline/job.ts";
 import { referenceLogits } from "../src/pipeline/verify-export.ts";
-import { compressed, PEQUOD, temporaryFolder } from "./exported.ts";
+import { compressed, narrower, PEQUOD, temporaryFolder } from "./exported.ts";
 
 const PYTHON = process.env.RANKFOLD_PYTHON;
 const root = temporaryFolder();
@@ -29,18 +29,22 @@ async function exported(model: Model, dtype?: DenseDType) {
 describe("a compressed model", () => {
   const folders = new Map<string, string>();
   beforeAll(async () => {
-    const kinds = { biases: { method: "rom", center: "mean" }, skeletons: { method: "nid-i" } } as const;
+    const kinds = {
+      biases: { method: "rom", center: "mean" },
+      skeletons: { method: "nid-i" },
+    } as const;
     for (const [kind, options] of Object.entries(kinds)) folders.set(kind, await compressed(root, options));
   }, 60_000);
-  const modelOf = (kind: string) => loadModel(folders.get(kind) as string);
+  const modelOf = async (kind: string) =>
+    kind === "narrower" ? narrower(await loadModel(PEQUOD)) : loadModel(folders.get(kind) as string);
 
-  test.each(["biases", "skeletons"])("with %s is whole again, under its own type", async (kind) => {
+  test.each(["biases", "skeletons", "narrower"])("(%s) is whole again, under its own type", async (kind) => {
     const { folder, check, notes } = await exported(await modelOf(kind), "f32");
     expect(check?.prompt).toBeLessThan(2e-5);
     const config = readJson(join(folder, "config.json"));
     expect(config).toMatchObject({ model_type: "llama", architectures: ["LlamaForCausalLM"], dtype: "float32" });
     expect(Object.keys(config).filter((key) => /^(projection_|block_widths|auto_map)/.test(key))).toEqual([]);
-    expect(config.attention_bias).toBe(kind === "biases");
+    expect([config.attention_bias, config.intermediate_size]).toEqual([kind === "biases", 704]);
     expect(notes.join()).toMatch(/saves nothing/);
   });
 
@@ -57,8 +61,8 @@ describe("a compressed model", () => {
     await expect(exported(mistral)).rejects.toThrow(UnsupportedError);
   });
 
-  test.skipIf(!PYTHON).each(["biases", "skeletons"])(
-    "with %s loads in transformers without code of ours (skipped unless RANKFOLD_PYTHON is a Python with torch and transformers)",
+  test.skipIf(!PYTHON).each(["biases", "narrower"])(
+    "(%s) loads in transformers without code of ours (skipped unless RANKFOLD_PYTHON is a Python with torch and transformers)",
     async (kind) => {
       const model = await modelOf(kind);
       const { folder } = await exported(model, "f32");
@@ -85,5 +89,5 @@ open(out, "wb").write(logits.float().numpy().tobytes())
 test("a model that was never compressed stays as it is", async () => {
   const { folder, check } = await exported(await loadModel(PEQUOD));
   expect(check?.prompt).toBe(0);
-  expect(readFileSync(join(folder, "model.safetensors")).length).toBe(readFileSync(join(PEQUOD, "model.safetensors")).length);
+  expect((await loadModel(folder)).bytes).toBe((await loadModel(PEQUOD)).bytes);
 });

@@ -15,7 +15,7 @@ import { silentJob } from "../src/pipeline/job.ts";
 import { parseOptions } from "../src/pipeline/options.ts";
 import { logitsOfTokens } from "../src/pipeline/verify-export.ts";
 import { hcat, scope, Tensor, vcat } from "../src/tensor/index.ts";
-import { compressed, goldenModel, goldenNames, PEQUOD, temporaryFolder } from "./exported.ts";
+import { compressed, goldenModel, goldenNames, narrower, PEQUOD, temporaryFolder } from "./exported.ts";
 
 const root = temporaryFolder();
 afterAll(() => rmSync(root, { recursive: true }));
@@ -91,23 +91,25 @@ describe("compressed models", () => {
       plain: { method: "svd-llm" },
     } as const;
     for (const [kind, options] of Object.entries(kinds)) models.set(kind, await loadModel(await compressed(root, options)));
+    models.set("narrower", narrower(await loadModel(PEQUOD)));
   }, 60_000);
   const modelOf = (kind: string) => models.get(kind) as Model;
 
-  test.each(["biases", "skeletons", "plain"])("with %s give their logits in f32", async (kind) => {
+  test.each(["biases", "skeletons", "plain", "narrower"])("(%s) give their logits in f32", async (kind) => {
     const { check, folder, models } = await exported(modelOf(kind), { dtypes: ["fp32"] });
     expect(check?.prompt).toBeLessThan(2e-5);
     expect(check?.cached).toBeLessThan(2e-5);
     expect(models[0]?.paddingBytes).toBe(0);
     const config = readJson(join(folder, "config.json"));
     expect(config).toMatchObject({ model_type: "llama", architectures: ["LlamaForCausalLM"] });
-    expect(Object.keys(config).filter((key) => /^(projection_|auto_map)/.test(key))).toEqual([]);
+    expect(Object.keys(config).filter((key) => /^(projection_|block_widths|auto_map)/.test(key))).toEqual([]);
   });
 
   test.each([
     ["plain", "q8", 8],
     ["plain", "q4", 4],
     ["biases", "q4", 4],
+    ["narrower", "q4", 4],
   ] as const)("%s in %s computes with the quantised weights, ranks filled up to whole blocks", async (kind, dtype, bits) => {
     const model = modelOf(kind);
     const { folder, models } = await exported(model, { dtypes: [dtype] });

@@ -11,6 +11,7 @@ import { parseModelConfig } from "../src/models/registry.ts";
 import { compress } from "../src/pipeline/compress.ts";
 import { silentJob } from "../src/pipeline/job.ts";
 import { type CompressOptions, compressOptions, parseOptions } from "../src/pipeline/options.ts";
+import { scope, type Tensor } from "../src/tensor/index.ts";
 
 export const PEQUOD = fileURLToPath(new URL("../assets/pequod-5m", import.meta.url));
 const GOLDEN = fileURLToPath(new URL("golden/llama", import.meta.url));
@@ -42,4 +43,16 @@ export async function compressed(root: string, options: Partial<CompressOptions>
   const given = { model: PEQUOD, out, calibration, samples: 8, window: 64, keep: 0.7, ...options };
   await compress(parseOptions(compressOptions, given), silentJob);
   return out;
+}
+
+/** The model with fewer channels in the MLP of its second block, and no whole number of blocks of them. */
+export function narrower(model: Model, width = 500): Model {
+  const read = (name: string): Tensor => {
+    const tensor = model.checkpoint.read(name);
+    if (/^model.layers.1.mlp.(gate|up)_proj/.test(name)) return scope(() => tensor.rowRange(0, width).contiguous());
+    return name.startsWith("model.layers.1.mlp.down_proj") ? scope(() => tensor.columnRange(0, width).contiguous()) : tensor;
+  };
+  const config = { ...model.config, widths: new Map([[1, width]]) };
+  const configJson = { ...model.configJson, block_widths: { 1: { intermediate_size: width } } };
+  return { ...model, config, configJson, checkpoint: { tensors: model.checkpoint.tensors, read, close() {} } };
 }
