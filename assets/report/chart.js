@@ -56,7 +56,12 @@ function axisOf(host, title) {
 
 function valueAxis({ isLog, format }) {
   const values = (_, splits) => splits.map((value) => (value == null ? "" : format(value)));
-  return { size: 62, values, filter: (_, splits) => splits, ...(isLog ? { splits: (_chart, _axis, low, high) => logTicks(low, high) } : {}) };
+  return {
+    size: 62,
+    values,
+    filter: (_, splits) => splits,
+    ...(isLog ? { splits: (_chart, _axis, low, high) => logTicks(low, high) } : {}),
+  };
 }
 
 /** 1, 2, 5 of every decade; within less than one, even steps. */
@@ -84,15 +89,16 @@ function drawMarks({ ctx, bbox, valToPos }, marks) {
   ctx.strokeStyle = themed("--quiet");
   ctx.fillStyle = themed("--quiet");
   ctx.font = `${12 * pixels}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
   ctx.setLineDash([3 * pixels, 4 * pixels]);
-  for (const { x, label } of marks) {
+  for (const [i, { x, label }] of marks.entries()) {
     const left = valToPos(x, "x", true);
     if (left < bbox.left || left > bbox.left + bbox.width) continue;
     ctx.beginPath();
     ctx.moveTo(left, bbox.top);
     ctx.lineTo(left, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.fillText(label, left + 3 * pixels, bbox.top + bbox.height - 6 * pixels);
+    ctx.fillText(label, left + 3 * pixels, bbox.top + bbox.height - (6 + (i % 2) * 16) * pixels);
   }
   ctx.restore();
 }
@@ -101,7 +107,9 @@ const observers = new WeakMap();
 
 function watchSize(host, chart) {
   observers.get(host)?.disconnect();
-  const observer = new ResizeObserver(() => chart.width !== host.clientWidth && chart.setSize({ width: host.clientWidth, height: HEIGHT }));
+  const observer = new ResizeObserver(
+    () => chart.width !== host.clientWidth && chart.setSize({ width: host.clientWidth, height: HEIGHT }),
+  );
   observer.observe(host);
   observers.set(host, observer);
 }

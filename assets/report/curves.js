@@ -1,8 +1,7 @@
 /** Perplexity against keep, one line a method, for the text chosen. */
 import { drawChart, seeAll, zoom } from "./chart.js";
-import { byId, data, element, formatPerplexity, styleOf, themed } from "./dom.js";
+import { byId, DENSE, data, element, formatPerplexity, paintSwatches, styleOf, swatchOf } from "./dom.js";
 
-const DENSE = "dense";
 const AVERAGE = data.texts.length;
 
 const keeps = [...new Set(data.cells.map(({ keep }) => keep))].sort((a, b) => a - b);
@@ -37,22 +36,17 @@ function lineChoice(method) {
     else hidden.add(method);
     chart.setSeries(lineNames().indexOf(method) + 1, { show: target.checked });
   };
-  const swatch = element("span", { className: "swatch", dataset: { method }, ariaHidden: "true" });
   const input = element("input", { type: "checkbox", checked: true, onchange: change });
-  return element("label", {}, input, swatch, method);
+  return element("label", {}, input, swatchOf(method), method);
 }
 
 const lineNames = () => [...data.methods, DENSE];
 
 const perplexityIn = (row) => (text === AVERAGE ? row.average : row.perplexities[text]);
 
-function valueOf(method, keep) {
+function perplexityOf(method, keep) {
   const row = method === DENSE ? data.dense : data.cells.find((cell) => cell.method === method && cell.keep === keep);
   return row ? perplexityIn(row) : null;
-}
-
-function look(method) {
-  return method === DENSE ? { colour: themed("--text"), dash: [4, 6], swatch: "dotted" } : styleOf(method);
 }
 
 /** Draws anew, in the colours of the theme in use. */
@@ -60,20 +54,25 @@ export function drawCurves() {
   const host = byId("chart-plot");
   chart?.destroy();
   const lines = lineNames().map((method) => {
-    return { label: method, ...look(method), values: keeps.map((keep) => valueOf(method, keep)), shown: !hidden.has(method) };
+    return {
+      label: method,
+      ...styleOf(method),
+      values: keeps.map((keep) => perplexityOf(method, keep)),
+      shown: !hidden.has(method),
+    };
   });
   const name = text === AVERAGE ? "all texts, averaged" : data.texts[text].text;
   host.setAttribute("aria-label", `Perplexity on ${name} against keep, by method; the table below has the numbers`);
-  const describe = (index) => `keep ${keeps[index]}: ${lines.filter(({ shown }) => shown).map(({ label, values }) => `${label} ${formatPerplexity(values[index] ?? Number.NaN)}`).join(", ")}`;
+  const describe = (index) =>
+    `keep ${keeps[index]}: ${lines
+      .filter(({ shown }) => shown)
+      .map(({ label, values }) => `${label} ${formatPerplexity(values[index] ?? Number.NaN)}`)
+      .join(", ")}`;
   chart = drawChart(host, {
     ...{ x: keeps, xTitle: "fraction of the projections' parameters kept", yTitle: "perplexity", isLog: true },
     ...{ format: tick, lines, readout: "chart-readout", describe },
   });
-  for (const swatch of document.querySelectorAll(".swatch")) {
-    const { colour, swatch: kind } = look(swatch.dataset.method);
-    swatch.className = `swatch ${kind}`;
-    swatch.style.borderTopColor = colour;
-  }
+  paintSwatches();
 }
 
 const tick = (value) => (value >= 1e5 ? value.toExponential(0) : Number(value.toPrecision(4)).toLocaleString("en"));

@@ -44,21 +44,41 @@ export const formatPercent = (fraction) => `${(100 * fraction).toFixed(1)} %`;
 /** With its sign: -12.3 %, and large ones as factors. */
 export function formatChange(ratio) {
   if (ratio >= 10) return `x ${ratio.toPrecision(3)}`;
-  const percent = 100 * (ratio - 1);
-  return `${percent > 0 ? "+" : percent < 0 ? "\u2212" : ""}${Math.abs(percent).toFixed(1)} %`;
+  const percent = Math.abs(100 * (ratio - 1)).toFixed(1);
+  const sign = percent === "0.0" ? "\u00b1" : ratio > 1 ? "+" : "\u2212";
+  return `${sign}${percent} %`;
 }
 
 /** A colour of the theme in use. */
 export const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** The dense model, among the names of methods. */
+export const DENSE = "dense";
+
 /** How a method looks in every chart. */
 export function styleOf(method) {
+  if (method === DENSE) return { colour: themed("--text"), dash: [4, 6], swatch: "dotted" };
   const colours = themed("--series").split(",");
   const index = data.methods.indexOf(method);
-  const kind = Math.floor(index / 4) % 3;
+  // Neighbours differ in dash too: curves that lie on one another stay visible, and colour is not all that tells them apart.
+  const kind = index % 3;
   return {
     colour: colours[index % colours.length].trim(),
     dash: [[], [8, 4], [2, 4]][kind],
     swatch: ["", "dashed", "dotted"][kind],
   };
+}
+
+/** A piece of a method's line, for legends; `paintSwatches` gives it its colour. */
+export function swatchOf(method) {
+  return element("span", { className: "swatch", dataset: { method }, ariaHidden: "true" });
+}
+
+/** Gives all legends the colours of the theme in use. */
+export function paintSwatches() {
+  for (const made of document.querySelectorAll(".swatch")) {
+    const { colour, swatch } = styleOf(made.dataset.method);
+    made.className = `swatch ${swatch}`;
+    made.style.borderTopColor = colour;
+  }
 }

@@ -1,10 +1,26 @@
 /** Retained energy, ranks and errors over blocks and projections, and the spectrum of one of them. */
 import { drawChart } from "./chart.js";
-import { byId, data, element, fillSelect, fillTable, formatPercent, styleOf, tableRow, themed } from "./dom.js";
+import {
+  byId,
+  data,
+  element,
+  fillSelect,
+  fillTable,
+  formatPercent,
+  paintSwatches,
+  styleOf,
+  swatchOf,
+  tableRow,
+  themed,
+} from "./dom.js";
 
 /** What the map can show: value of a cell, its text, and where the colour scale ends. */
 const VALUES = {
-  energy: { title: "retained energy", format: (value) => (100 * value).toFixed(1), note: "Percent of ||W X||\u00b2 on the calibration inputs that the factors keep." },
+  energy: {
+    title: "retained energy",
+    format: (value) => (100 * value).toFixed(1),
+    note: "Percent of ||W X||\u00b2 on the calibration inputs that the factors keep.",
+  },
   rank: { title: "rank", format: String, note: "Inner dimension of the factors." },
   error: { title: "weight error", format: (value) => value.toFixed(3), note: "||W \u2212 W'|| / ||W||, in the Frobenius norm." },
 };
@@ -19,9 +35,24 @@ export function startEnergy() {
   chosen.keep = keeps.includes(0.8) ? 0.8 : keeps[0];
   const kinds = Object.entries(VALUES).filter(([kind]) => hasEnergy || kind !== "energy");
   const numbered = (names) => names.map((name, i) => [String(i), name]);
-  choice("energy-method", data.methods.map((name) => [name, name]), "method", drawMap);
-  choice("energy-keep", keeps.map((keep) => [String(keep), String(keep)]), "keep", drawMap);
-  choice("energy-value", kinds.map(([kind, { title }]) => [kind, title]), "value", drawMap);
+  choice(
+    "energy-method",
+    data.methods.map((name) => [name, name]),
+    "method",
+    drawMap,
+  );
+  choice(
+    "energy-keep",
+    keeps.map((keep) => [String(keep), String(keep)]),
+    "keep",
+    drawMap,
+  );
+  choice(
+    "energy-value",
+    kinds.map(([kind, { title }]) => [kind, title]),
+    "value",
+    drawMap,
+  );
   choice("spectrum-block", numbered(Array.from({ length: data.blocks }, (_, i) => String(i))), "block", drawSpectrum);
   choice("spectrum-projection", numbered(data.projections), "projection", drawSpectrum);
   byId("energy-map").addEventListener("click", chooseCell);
@@ -51,7 +82,10 @@ function chooseCell({ target }) {
 
 function markChosen() {
   for (const cell of byId("energy-map").querySelectorAll("td[data-block]"))
-    cell.classList.toggle("chosen", Number(cell.dataset.block) === chosen.block && Number(cell.dataset.projection) === chosen.projection);
+    cell.classList.toggle(
+      "chosen",
+      Number(cell.dataset.block) === chosen.block && Number(cell.dataset.projection) === chosen.projection,
+    );
 }
 
 export function drawMap() {
@@ -61,10 +95,13 @@ export function drawMap() {
   const known = values.flat().filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const shade = (value) => (high > low ? (value - low) / (high - low) : 0.5);
-  const rows = values.map((row, block) => tableRow(String(block), ...row.map((value, projection) => mapCell(value, shade, block, projection))));
-  const caption = `${title} of ${chosen.method} at keep ${chosen.keep}, by block and projection`;
+  const rows = values.map((row, block) =>
+    tableRow(String(block), ...row.map((value, projection) => mapCell(value, shade, block, projection))),
+  );
+  const caption = `${title[0].toUpperCase()}${title.slice(1)} of ${chosen.method} at keep ${chosen.keep}, by block and projection`;
   fillTable(byId("energy-map"), caption, ["block", ...data.projections.map(shortName)], rows);
-  byId("energy-note").textContent = `${note} Click a cell for its spectrum, or choose below. A dash: the projection stayed dense.`;
+  byId("energy-note").textContent =
+    `${note} Click a cell for its spectrum, or choose below. A dash: the projection stayed dense.`;
   markChosen();
 }
 
@@ -84,7 +121,9 @@ function paint(cell, share) {
 
 /** Relative luminance (WCAG 2). */
 function luminance(colour) {
-  const [red, green, blue] = colour.map((value) => value / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+  const [red, green, blue] = colour
+    .map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
@@ -94,14 +133,19 @@ export function drawSpectrum() {
   const host = byId("spectrum-plot");
   spectrum?.destroy();
   const { block, projection } = chosen;
-  const curves = data.spectra.flatMap(({ method, curves }) => (curves[block]?.[projection] ? [{ method, ...curves[block][projection] }] : []));
+  const curves = data.spectra.flatMap(({ method, curves }) =>
+    curves[block]?.[projection] ? [{ method, ...curves[block][projection] }] : [],
+  );
   const name = `block ${block}, ${data.projections[projection]}`;
   host.setAttribute("aria-label", `Share held by the first directions of ${name}, by method`);
   const rank = curves[0]?.rank ?? 1;
   const points = curves[0]?.retained.length ?? 2;
   const x = Array.from({ length: points }, (_, i) => Math.round((i * rank) / (points - 1)));
   const lines = curves.map(({ method, retained }) => ({ label: method, ...styleOf(method), values: retained }));
-  const describe = (index) => `${name}, rank ${x[index]} of ${rank}: ${lines.map(({ label, values }) => `${label} ${formatPercent(values[index])}`).join(", ")}`;
+  const describe = (index) =>
+    `${name}, rank ${x[index]} of ${rank}: ${lines.map(({ label, values }) => `${label} ${formatPercent(values[index])}`).join(", ")}`;
+  byId("spectrum-legend").replaceChildren(...curves.map(({ method }) => element("span", {}, swatchOf(method), method)));
+  paintSwatches();
   const options = { x, xTitle: "rank k", yTitle: "share held", isLog: false, format: (value) => `${Math.round(100 * value)} %` };
   spectrum = drawChart(host, { ...options, lines, marks: rankMarks(block, projection), readout: "spectrum-readout", describe });
 }

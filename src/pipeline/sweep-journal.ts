@@ -72,7 +72,7 @@ export class SweepJournal {
     return {
       ...this.head,
       dense: this.dense,
-      cells: [...this.cells.values()],
+      cells: sorted([...this.cells.values()]),
       spectra: [...this.spectra.values()],
       seconds: this.earlier.seconds + this.elapsed(),
       peakRssBytes: Math.max(this.earlier.peakRssBytes, peakRssBytes()),
@@ -94,6 +94,12 @@ export function checkSweepFolder(out: string): void {
   if (!existsSync(out)) return;
   const isTaken = !statSync(out).isDirectory() || (readdirSync(out).length > 0 && !existsSync(join(out, RESULTS)));
   if (isTaken) throw new UsageError(`-o ${out}: is not empty and no sweep; give a folder that does not exist or is empty`);
+}
+
+/** By method, the first measured first, then from the largest to the smallest. */
+function sorted(cells: readonly SweepCell[]): SweepCell[] {
+  const methods = [...new Set(cells.map(({ method }) => method))];
+  return [...cells].sort((a, b) => methods.indexOf(a.method) - methods.indexOf(b.method) || b.keep - a.keep);
 }
 
 const keyOf = ({ method, keep }: { readonly method: string; readonly keep: number }) => `${method}@${keep}`;

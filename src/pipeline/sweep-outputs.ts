@@ -78,12 +78,14 @@ function factsOf({ protocol, machine, node, created, seconds, peakRssBytes, mode
     ["Model fingerprint", protocol.modelFingerprint],
     ["Written numbers", `${protocol.dtype}: factors and all other weights are rounded to it before they are measured`],
     ["Calibration inputs", "the dense model's, for every method"],
-    ["Options", options.map(([name, value]) => `${name} ${value}`).join(", ")],
+    ["Options", options.map(([name, value]) => `--${kebab(name)} ${value}`).join(", ")],
     ["Made by", `rankfold ${protocol.version}, Node ${node}, ${created}`],
     ["Machine", `${machine.processor}, ${machine.threads} threads`],
     ["Time and memory", `${formatSeconds(seconds)}, at most ${formatBytes(peakRssBytes)}`],
   ];
 }
+
+const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** Names of the projections without their block, in the order of the blocks. */
 function projectionNames(cells: readonly SweepCell[]): string[] {

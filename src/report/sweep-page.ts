@@ -77,7 +77,7 @@ const asset = (name: string) => readFileSync(new URL(`../../assets/report/${name
 
 const uplot = (name: string) => readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), "utf8");
 
-const withoutImports = (source: string) => source.replace(/^import .*;\n/gm, "").replace(/^export /gm, "");
+const withoutImports = (source: string) => source.replace(/^import [^;]*;\n/gm, "").replace(/^export /gm, "");
 
 const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 
