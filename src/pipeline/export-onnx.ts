@@ -78,10 +78,15 @@ function writeVariant(model: Model, dtype: OnnxDType, { folder, chunkBytes }: Pl
 }
 
 /** f32 must give the model's logits; how far the others are off is reported. */
-async function verify({ dtype, files: [file] }: Omit<ExportedModel, "check">, folder: string, reference: Reference, job: Job) {
+async function verify(
+  { dtype, files: [file], bytes }: Omit<ExportedModel, "check">,
+  folder: string,
+  reference: Reference,
+  job: Job,
+) {
   job.checkpoint();
   job.progress({ stage: `verify ${dtype}`, done: 0, total: 1, unit: "model" });
-  const check = await verifyOnnx(join(folder, file as string), reference, job);
+  const check = await verifyOnnx(join(folder, file as string), bytes, reference, job);
   if (dtype === "fp32") requireEqual(file as string, check);
   return check;
 }

@@ -1,9 +1,12 @@
 /** Compares the logits of what was written with the model's own, on the beginning of a text. */
+import { freemem } from "node:os";
+import { basename } from "node:path";
 import { NumericsError } from "../errors.ts";
 import { type Logits, logitDifference } from "../evaluate/logit-difference.ts";
 import { loadOnnxruntime, OnnxDecoder } from "../evaluate/onnx-decoder.ts";
 import { disposeBatches, forwardWindows, logitsOf, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
+import { formatBytes } from "../report/units.ts";
 import { scope } from "../tensor/index.ts";
 import type { LogitCheck } from "./export-results.ts";
 import type { Job } from "./job.ts";
@@ -44,10 +47,11 @@ export function logitsOfTokens(model: Model, tokens: Uint32Array): Float32Array 
   });
 }
 
-/** Runs an `.onnx` file in onnxruntime, whole and token by token; null, with a note, where that is not installed. */
-export async function verifyOnnx(path: string, reference: Reference, job: Job): Promise<LogitCheck | null> {
-  if (!(await loadOnnxruntime())) {
-    job.note("not verified: onnxruntime-node is not installed (npm install onnxruntime-node)");
+/** Runs an `.onnx` file and its data in onnxruntime, whole and token by token; null, with a note, where that cannot be. */
+export async function verifyOnnx(path: string, bytes: number, reference: Reference, job: Job): Promise<LogitCheck | null> {
+  const obstacle = await obstacleTo(bytes);
+  if (obstacle) {
+    job.note(`${basename(path)} is written but not verified: ${obstacle}`);
     return null;
   }
   const decoder = await OnnxDecoder.open(path);
@@ -59,6 +63,13 @@ export async function verifyOnnx(path: string, reference: Reference, job: Job): 
   } finally {
     await decoder.close();
   }
+}
+
+/** Why a model of so many bytes cannot be run here; onnxruntime may hold its weights twice, as stored and as packed. */
+async function obstacleTo(bytes: number): Promise<string | undefined> {
+  if (!(await loadOnnxruntime())) return "onnxruntime-node is not installed (npm install onnxruntime-node)";
+  if (2 * bytes <= freemem()) return undefined;
+  return `running it takes up to ${formatBytes(2 * bytes)} of memory, ${formatBytes(freemem())} are free`;
 }
 
 async function oneByOne(decoder: OnnxDecoder, tokens: readonly number[], vocabulary: number): Promise<Float32Array> {
