@@ -53,9 +53,8 @@ export class OnnxDecoder {
     if (!input.isTensor) throw new FormatError(input.name, "expected a tensor as input, got another kind of value");
     const [, heads, , width] = input.shape;
     const dims = [1, Number(heads), 0, Number(width)];
-    return input.type === "float16"
-      ? new this.ort.Tensor("float16", new Uint16Array(0), dims)
-      : new this.ort.Tensor("float32", [], dims);
+    if (input.type === "float16") return asBits(new this.ort.Tensor("float16", new Uint16Array(0), dims));
+    return new this.ort.Tensor("float32", new Float32Array(0), dims);
   }
 
   /** Logits after each of these further tokens, t x v. */
@@ -69,7 +68,7 @@ export class OnnxDecoder {
       position_ids: integers(Array.from({ length: count }, (_, i) => this.seen + i)),
       ...this.cache,
     });
-    for (const name of Object.keys(this.cache)) this.cache[name] = outputs[name.replace(PAST, PRESENT)] as OrtTensor;
+    for (const name of Object.keys(this.cache)) this.cache[name] = asBits(outputs[name.replace(PAST, PRESENT)] as OrtTensor);
     this.seen = total;
     return outputs.logits?.data as Float32Array;
   }
@@ -77,4 +76,17 @@ export class OnnxDecoder {
   async close(): Promise<void> {
     await this.session.release();
   }
+}
+
+/**
+ * onnxruntime-node gives 16-bit floats as Float16Array where Node has it (24), but reads no more than the bits, as
+ * Uint16Array; transformers.js changes the same field.
+ */
+function asBits(tensor: OrtTensor): OrtTensor {
+  const held = tensor as unknown as { cpuData: ArrayBufferView };
+  if (tensor.type === "float16" && !(held.cpuData instanceof Uint16Array)) {
+    const { buffer, byteOffset, byteLength } = held.cpuData;
+    held.cpuData = new Uint16Array(buffer, byteOffset, byteLength / Uint16Array.BYTES_PER_ELEMENT);
+  }
+  return tensor;
 }
