@@ -44,18 +44,22 @@ const SHARED = [
 
 export const SWEEP = [
   out("the folder of the results; must not exist or be empty"),
-  option("--methods <names>", "methods, separated by commas").argParser(list).default(sweep.methods),
-  option("--keeps <fractions>", "fractions to keep, separated by commas").argParser(numberList(0, 1)).default(sweep.keeps),
+  option("--methods <names>", "methods, separated by commas").argParser(list).default(sweep.methods, sweep.methods.join()),
+  option("--keeps <fractions>", "fractions to keep, separated by commas")
+    .argParser(numberList(0, 1))
+    .default(sweep.keeps, sweep.keeps.join()),
   option("--text <files...>", "texts to measure perplexity on: .txt, or .jsonl with `text` fields").makeOptionMandatory(),
   option("--window <tokens>", "length of an evaluation window").argParser(wholeNumber(2)).default(sweep.window),
   option("--max-windows <n>", "stop after so many windows of each text (default: all)").argParser(wholeNumber(1)),
   option("--statistics <folder>", "what `rankfold calibrate` wrote"),
-  option("--calibration <files...>", "or texts to calibrate on; the statistics stay in the output folder").default([]),
+  option("--calibration <files...>", "or texts to calibrate on; the statistics stay in the output folder").default([], "none"),
   samples().default(sweep.samples),
   option("--calibration-window <tokens>", "length of a calibration window")
     .argParser(wholeNumber(2))
     .default(sweep.calibrationWindow),
   ...COMPRESS.filter((shared) => SHARED.includes(shared.attributeName())),
-  option("--write <cells>", "cells to write as models too, such as svd-llm@0.8, separated by commas").argParser(list).default([]),
+  option("--write <cells>", "cells to write as models too, such as svd-llm@0.8, separated by commas")
+    .argParser(list)
+    .default([], "none"),
   option("--resume", "continue a sweep that was interrupted; further methods and keeps may be added"),
 ];

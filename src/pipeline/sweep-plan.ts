@@ -5,7 +5,7 @@ import { MemoryError, UsageError } from "../errors.ts";
 import { windowGroups } from "../evaluate/perplexity.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import { BYTES, type DType } from "../tensor/index.ts";
+import { BYTES } from "../tensor/index.ts";
 import { allocate } from "./candidates.ts";
 import type { EvaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
@@ -39,11 +39,11 @@ export function checkSweep({ methods, allocate, statistics, calibration }: Sweep
   if (who !== undefined) throw new UsageError(`${who} measures activations: give a text with --calibration, or --statistics DIR`);
 }
 
-/** The numbers that the sweep's models would be written in. */
-export function writtenDtype(model: Model, options: SweepSettings): DType {
-  const { methods, keeps } = options;
-  const plain = { ...cellOptions(options, methods[0] as string, keeps[0] as number), allocate: "uniform" };
-  return planCompression(model, plain).dtype;
+/** The largest cell of the first method, from shapes alone: for what every cell shares, before anything is measured. */
+export function largestCell(model: Model, options: SweepSettings): CellPlan {
+  const keep = Math.max(...options.keeps);
+  const plain = { ...cellOptions(options, options.methods[0] as string, keep), allocate: "uniform" };
+  return { keep, plan: planCompression(model, plain) };
 }
 
 /** A plan for every keep of one method. Measuring allocators measure the method's modules once. */

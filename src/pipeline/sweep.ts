@@ -16,7 +16,7 @@ import { checkSweepFolder, SweepJournal } from "./sweep-journal.ts";
 import type { SweepSettings } from "./sweep-options.ts";
 import { writeSweepReports } from "./sweep-outputs.ts";
 import { type CellPlan, type PassItem, runPass } from "./sweep-pass.ts";
-import { cellOptions, checkSweep, passes, passItems, planCells, writtenCells, writtenDtype } from "./sweep-plan.ts";
+import { cellOptions, checkSweep, largestCell, passes, passItems, planCells, writtenCells } from "./sweep-plan.ts";
 import { type Sweep, sweepHead } from "./sweep-protocol.ts";
 import type { SweepResult, SweepRow } from "./sweep-results.ts";
 
@@ -34,7 +34,9 @@ export async function sweep(options: SweepSettings, job: Job): Promise<SweepResu
   const stored = options.statistics === undefined ? undefined : openStatistics(options.statistics, model);
   const calibration = options.calibration.length > 0 ? await readCalibrationOf(model, options, job) : undefined;
   const texts = options.texts.map((file) => evaluationText(model, file, options, job));
-  const plan: Sweep = { model, options, dtype: writtenDtype(model, options), texts, stored, calibration };
+  const largest = largestCell(model, options);
+  passes(model, passItems([largest], texts), options);
+  const plan: Sweep = { model, options, dtype: largest.plan.dtype, texts, stored, calibration };
   const journal = SweepJournal.open(sweepHead(plan), options.resume);
   try {
     const statistics = stored ?? ownStatistics(plan, job);
@@ -80,7 +82,7 @@ function denseRow({ model, texts, job }: Run): SweepRow {
   const results = texts.map((text): TextResult => {
     const progress = (done: number) => {
       job.checkpoint();
-      job.progress({ stage: `dense ${text.file}`, done, total: text.windows.length, unit: "window" });
+      job.progress({ stage: `dense ${text.file}`, done: Math.floor(done), total: text.windows.length, unit: "window" });
     };
     return textResult(text, perplexity(model, text.windows, progress));
   });
