@@ -6,7 +6,7 @@ import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
-import { InterruptedError, UnsupportedError, UsageError } from "../errors.ts";
+import { InterruptedError, StorageError, UnsupportedError, UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
@@ -172,10 +172,10 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
     version: VERSION,
     model: weights.digest("hex"),
     calibration: calibrationSha256,
-    ranks: ranks.digest("hex"),
     ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, value ?? null])),
     propagate: plan.propagate,
     dtype: plan.dtype,
+    ranks: ranks.digest("hex"),
   };
 }
 
@@ -204,16 +204,17 @@ function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
   }
 }
 
-/** An interrupted run says how to go on; one that saved nothing leaves nothing. */
+/** What was finished is kept where going on can help: after Ctrl-C, or once a disk has room again. */
 function withResumeHint({ work, model }: Run, error: unknown): unknown {
   const finished = Array.from({ length: model.config.blocks }, (_, block) => work.has(block)).filter(Boolean).length;
-  if (finished === 0) work.remove();
-  if (!(error instanceof InterruptedError)) return error;
+  const resumable = error instanceof InterruptedError || error instanceof StorageError;
+  if (finished === 0 || !resumable) work.remove();
+  if (!resumable) return error;
   const saved =
     finished === 0
       ? "nothing was finished yet"
       : `${finished} of ${model.config.blocks} blocks are saved; the same command with --resume continues`;
-  return new InterruptedError(`interrupted: ${saved}`);
+  return error instanceof InterruptedError ? new InterruptedError(`interrupted: ${saved}`) : new StorageError(`${error.message}; ${saved}`);
 }
 
 function saveOuter({ model, plan, work, clock }: Run): void {
