@@ -31,7 +31,17 @@ function program(): Command {
   const command = new Command("rankfold").description("Makes language models smaller by low-rank factorisation.");
   command.version(VERSION);
   command.exitOverride().configureHelp({ helpWidth: 120 }).showSuggestionAfterError();
-  for (const add of [addDemo, addInspect, addCompress, addEvaluate, addGenerate, addExport, addCalibrate, addMergeStatistics, addSweep])
+  for (const add of [
+    addDemo,
+    addInspect,
+    addCompress,
+    addEvaluate,
+    addGenerate,
+    addExport,
+    addCalibrate,
+    addMergeStatistics,
+    addSweep,
+  ])
     add(command);
   return command;
 }

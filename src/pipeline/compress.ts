@@ -214,7 +214,9 @@ function withResumeHint({ work, model }: Run, error: unknown): unknown {
     finished === 0
       ? "nothing was finished yet"
       : `${finished} of ${model.config.blocks} blocks are saved; the same command with --resume continues`;
-  return error instanceof InterruptedError ? new InterruptedError(`interrupted: ${saved}`) : new StorageError(`${error.message}; ${saved}`);
+  return error instanceof InterruptedError
+    ? new InterruptedError(`interrupted: ${saved}`)
+    : new StorageError(`${error.message}; ${saved}`);
 }
 
 function saveOuter({ model, plan, work, clock }: Run): void {
