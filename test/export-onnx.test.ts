@@ -8,6 +8,7 @@ import { OnnxDecoder } from "../src/evaluate/onnx-decoder.ts";
 import { type Bits, BLOCK, quantizeRows } from "../src/formats/block-quantization.ts";
 import { readJson } from "../src/formats/json.ts";
 import { loadModel, type Model } from "../src/models/load.ts";
+import { balanced } from "../src/models/onnx/linear.ts";
 import { exportModel } from "../src/pipeline/export.ts";
 import { exportOnnx, type OnnxOptions } from "../src/pipeline/export-onnx.ts";
 import { exportOptions } from "../src/pipeline/export-options.ts";
@@ -136,8 +137,13 @@ describe("compressed models", () => {
 /** The model with every weight rounded as the export rounds it. */
 function quantized(model: Model, bits: Bits): Model {
   const isTable = (name: string) => /embed_tokens|lm_head/.test(name);
+  const factor = (name: string, side: "left" | "right"): Tensor => {
+    const read = (part: string) => model.checkpoint.read(name.replace(`.${side}.`, `.${part}.`));
+    return scope(() => balanced({ left: read("left"), right: read("right") })[side]);
+  };
   const read = (name: string): Tensor => {
-    const tensor = model.checkpoint.read(name);
+    const [, side] = /\.(left|right)\.weight$/.exec(name) ?? [];
+    const tensor = side ? factor(name, side as "left" | "right") : model.checkpoint.read(name);
     return tensor.shape.length === 2 ? rounded(tensor, isTable(name) ? 8 : bits) : tensor;
   };
   return { ...model, checkpoint: { tensors: model.checkpoint.tensors, read, close() {} } };

@@ -7,7 +7,7 @@
 import { type Bits, BLOCK, quantizeRows } from "../../formats/block-quantization.ts";
 import type { OnnxGraph } from "../../formats/onnx-graph.ts";
 import { hcat, scope, Tensor, vcat } from "../../tensor/index.ts";
-import type { Linear } from "../model.ts";
+import type { Linear, LowRank } from "../model.ts";
 
 /** How numbers are stored and computed with. */
 export interface Precision {
@@ -86,13 +86,29 @@ export function quantizedProduct({ graph }: Target, x: string, { codes, scales, 
   return graph.node("MatMulNBits", [x, blocks, scales], { domain: MICROSOFT, attributes });
 }
 
-/** The layer with ranks and, where asked, `rows` and `columns` filled up with zeros; its map of the first ones is the same. */
+/**
+ * The same product with rows of length 1 on the right. A row's blocks have scales of their own, so its length is free there; on
+ * the left a block spans 32 ranks, and the bits must go to those that count. Halves what 4 and 8 bits cost SVD-LLM's factors.
+ */
+export function balanced({ left, right, bias }: LowRank): LowRank {
+  const lengths = right.mul(right).rowSums().toFloat32Array().map(Math.sqrt); // k
+  const safe = lengths.map((length) => (length > 0 ? length : 1));
+  const perRow = Tensor.from(
+    safe.map((length) => 1 / length),
+    [safe.length, 1],
+  ); // k x 1
+  const factors = { left: left.mul(Tensor.from(safe, [1, safe.length])), right: right.mul(perRow) };
+  return bias ? { ...factors, bias } : factors;
+}
+
+/** For blocks: balanced, its rank and, where asked, `rows` and `columns` filled up with zeros; the map of the first ones is the same. */
 export function padded(target: Target, layer: Linear, { rows, columns }: { rows?: number; columns?: number } = {}): Linear {
   if (target.precision.bits === undefined) return layer;
   const bias = layer.bias ? { bias: padColumns(target, layer.bias, rows ?? layer.bias.columns) } : {};
   if ("weight" in layer) return { weight: pad(target, layer.weight, rows, columns), ...bias };
-  const rank = wholeBlocks(layer.right.rows);
-  return { left: pad(target, layer.left, rows, rank), right: pad(target, layer.right, rank, columns), ...bias };
+  const { left, right } = balanced(layer);
+  const rank = wholeBlocks(right.rows);
+  return { left: pad(target, left, rows, rank), right: pad(target, right, rank, columns), ...bias };
 }
 
 /** The next multiple of a block. */
