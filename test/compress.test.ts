@@ -1,4 +1,14 @@
-import { appendFileSync, cpSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync, closeSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  cpSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { FormatError, InterruptedError, MemoryError, NumericsError, UnsupportedError, UsageError } from "../src/errors.ts";
@@ -34,7 +44,9 @@ describe("compress", () => {
     const model = await loadModel(folder);
     expect(model.parameters).toBe(result.parameters);
     expect(JSON.parse(readFileSync(join(folder, "rankfold.json"), "utf8"))).toMatchObject({ method: "svd-llm", keep: 0.8 });
-    expect(readdirSync(folder)).toEqual(expect.arrayContaining(["config.json", "README.md", "tokenizer.json", "modeling_rankfold.py"]));
+    expect(readdirSync(folder)).toEqual(
+      expect.arrayContaining(["config.json", "README.md", "tokenizer.json", "modeling_rankfold.py"]),
+    );
   });
 
   test("uncentred rom and svd-llm make the same layers from the same inputs", async () => {
@@ -59,7 +71,10 @@ describe("compress", () => {
     expect(sequential.projections.map(({ rank }) => rank)).toEqual(original.projections.map(({ rank }) => rank));
     // The first block's q, k, v see the embeddings either way; what comes after does not.
     expect(sequential.projections[0]?.retainedEnergy).toBeCloseTo(original.projections[0]?.retainedEnergy as number, 6);
-    expect(sequential.projections.at(-1)?.retainedEnergy).not.toBeCloseTo(original.projections.at(-1)?.retainedEnergy as number, 6);
+    expect(sequential.projections.at(-1)?.retainedEnergy).not.toBeCloseTo(
+      original.projections.at(-1)?.retainedEnergy as number,
+      6,
+    );
   });
 
   test.each(["svd", "asvd", "nid-i", "ridge"])("%s makes a model that predicts text", async (method) => {
@@ -175,10 +190,18 @@ describe("bad input gets a named error and leaves nothing", () => {
     await refused({ model: withConfig({ model_type: "lama" }), out: out("x") }, UnsupportedError, /did you mean llama/);
   });
   test("a config that contradicts the tensors", async () => {
-    await refused({ model: withConfig({ intermediate_size: 512 }), out: out("x") }, FormatError, /gate_proj.*704 x 256.*512 x 256/);
+    await refused(
+      { model: withConfig({ intermediate_size: 512 }), out: out("x") },
+      FormatError,
+      /gate_proj.*704 x 256.*512 x 256/,
+    );
   });
   test("a config that explains fewer tensors than there are", async () => {
-    await refused({ model: withConfig({ num_hidden_layers: 5 }), out: out("x") }, FormatError, /layers\.5.*not one that the config explains/);
+    await refused(
+      { model: withConfig({ num_hidden_layers: 5 }), out: out("x") },
+      FormatError,
+      /layers\.5.*not one that the config explains/,
+    );
   });
   test("a config that asks for more tensors than there are", async () => {
     await refused({ model: withConfig({ num_hidden_layers: 7 }), out: out("x") }, FormatError, /layers\.6.*missing/);

