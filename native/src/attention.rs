@@ -136,31 +136,54 @@ impl Head<'_> {
     }
 }
 
+/// Values that a loop takes at once; whole vectors of every instruction set.
+const LANES: usize = 16;
+
 /// softmax(scale * scores[from..to]) in place; zero elsewhere.
 fn softmax(scores: &mut [f32], from: usize, to: usize, scale: f32) {
     scores[..from].fill(0.0);
     scores[to..].fill(0.0);
     let row = &mut scores[from..to];
     Arch::new().dispatch(|| {
-        let mut max = [f32::NEG_INFINITY; 16];
-        for chunk in row.chunks(16) {
-            for (m, &v) in max.iter_mut().zip(chunk) {
-                *m = m.max(v * scale);
-            }
-        }
-        let max = max.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut lanes = [0f32; 16];
-        for chunk in row.chunks_mut(16) {
-            for (lane, v) in lanes.iter_mut().zip(chunk) {
-                *v = exp(*v * scale - max);
-                *lane += *v;
-            }
-        }
-        let inverse = 1.0 / lanes.iter().sum::<f32>();
+        let max = largest(row) * scale;
+        let sum = exponentials(row, scale, max);
+        let inverse = 1.0 / sum;
         for v in row.iter_mut() {
             *v *= inverse;
         }
     });
+}
+
+#[inline(always)]
+fn largest(row: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane = if v > *lane { v } else { *lane };
+        }
+    }
+    lanes.iter().copied().fold(rest, f32::max)
+}
+
+/// Replaces each value by exp(value * scale - max), and gives their sum.
+#[inline(always)]
+fn exponentials(row: &mut [f32], scale: f32, max: f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let mut chunks = row.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *v = exp(*v * scale - max);
+            *lane += *v;
+        }
+    }
+    let mut sum = lanes.iter().sum::<f32>();
+    for v in chunks.into_remainder() {
+        *v = exp(*v * scale - max);
+        sum += *v;
+    }
+    sum
 }
 
 /// out = a b on one thread; each operand is (pointer, row stride, column stride), sizes are (m, n, k).

@@ -1,13 +1,48 @@
 //! Sums over calibration tokens: f32 products a batch, added up in f64.
 
 use candle_core::{Device, Tensor as Candle};
-use faer::linalg::matmul::triangular::{BlockStructure, matmul};
-use faer::{Accum, MatMut, MatRef, get_global_parallelism};
+use gemm::Parallelism;
 use napi_derive::napi;
 use rayon::prelude::*;
 
 use crate::error::{Result, failure};
 use crate::tensor::{Tensor, with_slice, wrap};
+
+/// Rows of the Gram matrix made at once: enough for the product to run at full speed, few enough to skip most of the upper
+/// triangle.
+const PANEL: usize = 192;
+
+/// Rows `panel` of X^T X, up to the last of them: out[i][j] = sum over rows x of x[panel.start + i] x[j], j < panel.end.
+fn product_of_columns(x: &[f32], (t, n): (usize, usize), panel: std::ops::Range<usize>, out: &mut [f32]) {
+    let (rows, columns) = (panel.len(), panel.end);
+    assert!(x.len() >= t * n && columns <= n && out.len() >= rows * columns);
+    let stride = n as isize;
+    let threads = Parallelism::Rayon(rayon::current_num_threads());
+    // SAFETY: both operands lie inside x and the result inside out, as just checked.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            t,
+            out.as_mut_ptr(),
+            1,
+            columns as isize,
+            false,
+            x[panel.start..].as_ptr(),
+            stride,
+            1,
+            x.as_ptr(),
+            1,
+            stride,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
 
 /// sum of x x^T, of x, of |x| and the largest |x|, over the rows x of every batch added.
 #[napi]
@@ -15,8 +50,8 @@ pub struct TokenSums {
     n: usize,
     /// Lower triangle of the n x n Gram matrix, row-major; empty when not wanted.
     gram: Vec<f64>,
-    /// One batch's Gram matrix in f32, kept to be reused.
-    batch: Vec<f32>,
+    /// Some rows of one batch's Gram matrix in f32, kept to be reused.
+    panel: Vec<f32>,
     sum: Vec<f64>,
     absolute: Vec<f64>,
     largest: Vec<f64>,
@@ -28,7 +63,7 @@ impl TokenSums {
     pub fn new(n: u32, with_gram: bool) -> Self {
         let n = n as usize;
         let gram = if with_gram { vec![0.0; n * n] } else { Vec::new() };
-        Self { n, gram, batch: Vec::new(), sum: vec![0.0; n], absolute: vec![0.0; n], largest: vec![0.0; n] }
+        Self { n, gram, panel: Vec::new(), sum: vec![0.0; n], absolute: vec![0.0; n], largest: vec![0.0; n] }
     }
 
     /// Adds the rows of x (t x n, f32).
@@ -60,19 +95,21 @@ impl TokenSums {
         }
     }
 
+    /// Panel by panel of rows: the f32 product of a panel is all that is needed beside the sums.
     fn add_gram(&mut self, x: &[f32], t: usize) {
         let n = self.n;
-        self.batch.resize(n * n, 0.0);
-        let x = MatRef::from_row_major_slice(x, t, n);
-        let batch = MatMut::from_row_major_slice_mut(&mut self.batch, n, n);
-        let (triangle, full) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-        matmul(batch, triangle, Accum::Replace, x.transpose(), full, x, full, 1f32, get_global_parallelism());
-        let rows = self.gram.par_chunks_mut(n).zip(self.batch.par_chunks(n)).enumerate();
-        rows.for_each(|(i, (total, batch))| {
-            for (total, &value) in total[..=i].iter_mut().zip(batch) {
-                *total += f64::from(value);
-            }
-        });
+        self.panel.resize(PANEL.min(n) * n, 0.0);
+        for first in (0..n).step_by(PANEL) {
+            let rows = PANEL.min(n - first);
+            let columns = first + rows;
+            product_of_columns(x, (t, n), first..columns, &mut self.panel);
+            let sums = self.gram[first * n..columns * n].par_chunks_mut(n);
+            sums.zip(self.panel.par_chunks(columns)).enumerate().for_each(|(row, (sums, panel))| {
+                for (sum, &value) in sums[..=first + row].iter_mut().zip(panel) {
+                    *sum += f64::from(value);
+                }
+            });
+        }
     }
 
     /// The symmetric n x n Gram matrix, f64.
@@ -112,7 +149,7 @@ impl TokenSums {
     #[napi]
     pub fn dispose(&mut self) {
         self.gram = Vec::new();
-        self.batch = Vec::new();
+        self.panel = Vec::new();
     }
 }
 

@@ -15,6 +15,8 @@ export interface ChannelReduction {
   readonly order: Uint32Array;
   /** Squared calibration loss of losing each channel of `order`, those before it kept: the loss at width k is the sum from k on. */
   readonly losses: Float64Array;
+  /** What was added to the Gram matrix's diagonal, relative to its mean. */
+  readonly damping: number;
   /** The down projection that makes the best of the first `width` channels, m x width. The caller's scope owns it. */
   down(width: number): Tensor;
 }
@@ -24,7 +26,5 @@ export interface ChannelMethod {
   readonly name: string;
   readonly title: string;
   readonly paper: string;
-  /** What is added to the Gram matrix's diagonal, relative to its mean. */
-  readonly damping: number;
   reduce(problem: ChannelProblem): ChannelReduction;
 }

@@ -79,4 +79,14 @@ describe("nystrom", () => {
       expect([...made.order.slice(32)].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     });
   });
+
+  test("fewer tokens than channels do not fail", () => {
+    scope(() => {
+      const { h, down } = problem(5, 40);
+      const few = h.rowRange(0, 9).contiguous();
+      const made = nystrom.reduce({ down, gram: few.T.matmul(few) });
+      const loss = measuredLoss(few, down, made.order.slice(0, 20), made.down(20));
+      expect(loss / few.matmul(down.T).sumOfSquares()).toBeLessThan(1e-4);
+    });
+  });
 });

@@ -15,7 +15,7 @@ import { addToDiagonal, cholesky, diagonal, dispose, keep, scope, solveLower, ty
 import type { ChannelMethod, ChannelProblem, ChannelReduction } from "./module-method.ts";
 import { inverse } from "./whitening.ts";
 
-/** Added to C's diagonal, relative to its mean: channels that are silent in the calibration text have no inverse otherwise. */
+/** First damping tried, relative to C's mean diagonal: silent channels, or fewer tokens than channels, leave no inverse. */
 const DAMPING = 1e-6;
 /** Channels dropped between two updates of the inverse: one at a time is exact and f / 32 times slower, for the same loss to 1e-3. */
 const GROUP = 32;
@@ -26,18 +26,29 @@ export const nystrom: ChannelMethod = {
   name: "nystrom",
   title: "Nystrom MLP: fewer channels, refitted",
   paper: "arXiv:2408.09632",
-  damping: DAMPING,
   reduce({ down: D, gram }) {
     return scope(() => {
-      const C = addToDiagonal(gram, DAMPING * mean(diagonal(gram)));
+      const { C, damping } = regular(gram);
       const order = eliminate({ down: D, gram: C });
-      return reduction(D, C, order);
+      return { ...reduction(D, C, order), damping };
     });
   },
 };
 
+/** C with the least damping of 1e-6, 1e-5 ... that makes it positive definite. */
+function regular(gram: Tensor): { C: Tensor; damping: number } {
+  const scale = mean(diagonal(gram)) || 1;
+  for (let damping = DAMPING; damping <= 1; damping *= 10) {
+    const C = addToDiagonal(gram, damping * scale);
+    if (scope(() => cholesky(C) !== undefined)) return { C, damping };
+  }
+  throw new NumericsError(
+    "nystrom: expected a positive semidefinite Gram matrix of the MLP channels, got one that is far from it",
+  );
+}
+
 /** The reduction that keeps channels in the order given. */
-export function reduction(D: Tensor, C: Tensor, order: Uint32Array): ChannelReduction {
+export function reduction(D: Tensor, C: Tensor, order: Uint32Array): Omit<ChannelReduction, "damping"> {
   const L = scope(() => factor(C.selectRows(order).selectColumns(order))); // f x f
   const M = scope(() => D.selectColumns(order).matmul(L)); // m x f
   const losses = scope(() => M.mul(M).columnSums().toFloat64Array());
@@ -97,7 +108,7 @@ function without({ channels, D, P }: Elimination, ranked: readonly number[]): El
 function factor(A: Tensor): Tensor {
   const L = cholesky(A);
   if (L) return L;
-  throw new NumericsError("nystrom: expected a positive definite Gram matrix of the MLP channels; more calibration text helps");
+  throw new NumericsError("nystrom: expected a positive definite part of the Gram matrix; more calibration text helps");
 }
 
 const mean = (values: Float64Array) => values.reduce((a, b) => a + b, 0) / values.length;

@@ -90,7 +90,7 @@ export function narrowerMlp(model: Model, weights: BlockWeights, { block, width,
   const shapes = model.architecture.projections(model.config, block).filter(({ name }) => layers.has(name.slice(prefix.length)));
   const reports = shapes.map(({ name, rows, columns }): ProjectionReport => {
     const retainedEnergy = name === prefix + model.architecture.channels.output ? kept : null;
-    return { name, rows, columns, rank: null, width, retainedEnergy, relativeError: null, damping: nystrom.damping };
+    return { name, rows, columns, rank: null, width, retainedEnergy, relativeError: null, damping: reduction.damping };
   });
   return { layers, reports };
 }
