@@ -115,7 +115,9 @@ describe("sums over tokens", () => {
       sums
         .moments()
         .toFloat64Array()
-        .forEach((value, i) => expect(value).toBeCloseTo(expected[i] as number, 9));
+        .forEach((value, i) => {
+          expect(value).toBeCloseTo(expected[i] as number, 9);
+        });
     });
   });
 });

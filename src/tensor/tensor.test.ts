@@ -100,7 +100,9 @@ describe("tensors", () => {
     scope(() => {
       const a = random(9, 11, 3);
       const [x, y] = [a.toFloat32Array(), a.to("bf16").to("f32").toFloat32Array()];
-      x.forEach((value, i) => expect(Math.abs((y[i] as number) - value)).toBeLessThanOrEqual(Math.abs(value) * 2 ** -8));
+      x.forEach((value, i) => {
+        expect(Math.abs((y[i] as number) - value)).toBeLessThanOrEqual(Math.abs(value) * 2 ** -8);
+      });
     });
   });
 
