@@ -57,6 +57,18 @@ export class MemoryError extends RankfoldError {}
 /** Reading or writing failed: a full disk, a missing file, no permission. */
 export class StorageError extends RankfoldError {}
 
+/** The hub could not be reached, or did not give or take what was asked of it. */
+export class HubError extends RankfoldError {
+  constructor(
+    readonly repo: string,
+    problem: string,
+    /** HTTP status of the answer; 0 where none came. */
+    readonly status = 0,
+  ) {
+    super(`${repo}: ${problem}`);
+  }
+}
+
 /** The native engine failed; it is built from `native/`. */
 export class EngineError extends RankfoldError {}
 

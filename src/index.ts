@@ -18,9 +18,18 @@ import {
   type GenerateOptions,
   generateOptions,
   inspectOptions,
+  type PushOptions,
   parseOptions,
+  pushOptions,
 } from "./pipeline/options.ts";
-import type { CompressPlan, CompressResult, EvaluateResult, GenerateResult, InspectResult } from "./pipeline/results.ts";
+import type {
+  CompressPlan,
+  CompressResult,
+  EvaluateResult,
+  GenerateResult,
+  InspectResult,
+  PushResult,
+} from "./pipeline/results.ts";
 import {
   type CalibrateOptions,
   calibrateOptions,
@@ -37,7 +46,7 @@ export type { ExportOptions } from "./pipeline/export-options.ts";
 export type { ExportedModel, ExportResult, LogitCheck } from "./pipeline/export-results.ts";
 export type { Watcher } from "./pipeline/in-worker.ts";
 export type { Progress } from "./pipeline/job.ts";
-export type { CompressOptions, EvaluateOptions, GenerateOptions, InspectOptions } from "./pipeline/options.ts";
+export type { CompressOptions, EvaluateOptions, GenerateOptions, InspectOptions, PushOptions } from "./pipeline/options.ts";
 export type {
   CompressPlan,
   CompressResult,
@@ -45,6 +54,7 @@ export type {
   GenerateResult,
   InspectResult,
   ProjectionReport,
+  PushResult,
   TaskResult,
   TextResult,
 } from "./pipeline/results.ts";
@@ -99,4 +109,9 @@ export function mergeStatistics(options: MergeOptions, watcher: Watcher = {}): P
 /** Measures methods at several sizes on texts, from one calibration; writes tables and a report. @throws as `compress` does. */
 export function sweep(options: SweepOptions, watcher: Watcher = {}): Promise<SweepResult> {
   return runInWorker("sweep", parseOptions(sweepOptions, options), watcher);
+}
+
+/** Puts a folder that `compress` wrote on the hub. @throws UsageError without a token, HubError when the hub refuses. */
+export function push(options: PushOptions, watcher: Watcher = {}): Promise<PushResult> {
+  return runInWorker("push", parseOptions(pushOptions, options), watcher);
 }

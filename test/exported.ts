@@ -28,7 +28,7 @@ export function goldenModel(name: string): Model {
   const ids = Uint32Array.from({ length: 40 }, (_, i) => (7 * i + 3) % parsed.config.vocabulary);
   const tokenizer = { encode: () => ids } as unknown as Model["tokenizer"];
   const checkpoint = FolderCheckpoint.open(path);
-  return { path, ...parsed, configJson, checkpoint, tokenizer, companions: new Map(), parameters: 0, bytes: 0 };
+  return { path, source: path, ...parsed, configJson, checkpoint, tokenizer, companions: new Map(), parameters: 0, bytes: 0 };
 }
 
 export function temporaryFolder(): string {

@@ -14,6 +14,7 @@ interface Flags extends OutputOptions {
   readonly maxWindows?: number;
   readonly limit?: number;
   readonly bos: "auto" | "always" | "never";
+  readonly card?: boolean;
   readonly threads?: number;
   readonly memory?: number;
 }

@@ -9,6 +9,7 @@ import { addEvaluate } from "./evaluate.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { addPush } from "./push.ts";
 import { INTERRUPTED } from "./session.ts";
 import { addSweep } from "./sweep.ts";
 
@@ -41,6 +42,7 @@ function program(): Command {
     addCalibrate,
     addMergeStatistics,
     addSweep,
+    addPush,
   ])
     add(command);
   return command;

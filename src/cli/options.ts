@@ -8,7 +8,8 @@ const compress = parseOptions(compressOptions, { model: ANY, out: ANY });
 const evaluate = parseOptions(evaluateOptions, { model: ANY, texts: [ANY] });
 const generate = parseOptions(generateOptions, { model: ANY, prompt: ANY });
 
-export const MODEL = "a Hugging Face model folder, a .gguf file, or a folder that rankfold wrote";
+export const MODEL =
+  "a Hugging Face model folder, a .gguf file, a folder that rankfold wrote, or owner/name[@revision] of the hub";
 
 /** How a command speaks, whichever it is. */
 export interface OutputOptions {
@@ -78,6 +79,7 @@ export const EVALUATE = [
   option("--bos <when>", "tasks: begin prompts with the beginning-of-text token; auto: as the tokenizer does")
     .choices(["auto", "always", "never"])
     .default(evaluate.bos),
+  option("--card", "write the measured figures into the model's README.md (a folder that rankfold wrote)"),
 ];
 
 export const GENERATE = [

@@ -5,6 +5,8 @@ import { FormatError } from "../errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { FolderCheckpoint } from "../formats/folder.ts";
 import { GgufCheckpoint } from "../formats/gguf.ts";
+import { fetchModel } from "../formats/hub.ts";
+import { parseHubId, type TransferWatcher } from "../formats/hub-access.ts";
 import { readJson } from "../formats/json.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Json } from "./config.ts";
@@ -13,8 +15,10 @@ import { parseModelConfig } from "./registry.ts";
 import { checkTensors, modelTensors } from "./weights.ts";
 
 export interface Model {
-  /** As the user gave it. */
+  /** The folder or file that it is read from. */
   readonly path: string;
+  /** What results call it: the path, or for a model of the hub `owner/name@commit`. */
+  readonly source: string;
   readonly architecture: Architecture;
   readonly config: ModelConfig;
   /** config.json as it was read, or as a GGUF file's metadata gives it. */
@@ -32,7 +36,7 @@ export interface Model {
 export type Companion = { readonly copyOf: string } | { readonly json: Json };
 
 /** Tokenizer and generation files that a model folder may hold. */
-const COMPANIONS = [
+export const COMPANIONS = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
@@ -44,12 +48,16 @@ const COMPANIONS = [
   "generation_config.json",
 ];
 
+/** Files of models that rankfold wrote. */
+const OWN_FILES = ["rankfold.json"];
+
 /**
- * @param path a Hugging Face folder, a rankfold output or a GGUF file.
- * @throws FormatError, ConfigError, UnsupportedError when it is not a model that rankfold reads whole.
+ * @param given a Hugging Face folder, a rankfold output or a GGUF file; else the id of a model of the hub, which is fetched.
+ * @throws FormatError, ConfigError, UnsupportedError when it is not a model that rankfold reads whole, HubError when the
+ * hub does not give it.
  */
-export async function loadModel(path: string): Promise<Model> {
-  if (!existsSync(path)) throw new FormatError(path, "there is no such file or folder; give a model folder or a .gguf file");
+export async function loadModel(given: string, watcher: TransferWatcher = SILENT): Promise<Model> {
+  const { path, source } = await locate(given, watcher);
   const opened = statSync(path).isDirectory() ? openFolder(path) : await openGguf(path);
   const { architecture, config } = parseModelConfig(opened.configJson);
   const expected = modelTensors(architecture, config);
@@ -57,12 +65,24 @@ export async function loadModel(path: string): Promise<Model> {
   const infos = [...expected.keys()].map((name) => opened.checkpoint.tensors.get(name));
   return {
     path,
+    source,
     architecture,
     config,
     ...opened,
     parameters: infos.reduce((sum, info) => sum + (info?.shape.reduce((a, b) => a * b, 1) ?? 0), 0),
     bytes: infos.reduce((sum, info) => sum + (info?.bytes ?? 0), 0),
   };
+}
+
+const SILENT: TransferWatcher = { progress() {}, note() {}, checkpoint() {} };
+
+/** What lies on the disk comes first. */
+async function locate(given: string, watcher: TransferWatcher): Promise<Pick<Model, "path" | "source">> {
+  if (existsSync(given)) return { path: given, source: given };
+  const id = parseHubId(given);
+  if (!id) throw new FormatError(given, "there is no such file or folder; give a model folder or a .gguf file");
+  const { folder, source } = await fetchModel(id, [...COMPANIONS, ...OWN_FILES], watcher);
+  return { path: folder, source };
 }
 
 type Opened = Pick<Model, "configJson" | "checkpoint" | "tokenizer" | "companions">;

@@ -21,7 +21,7 @@ type Options = z.output<typeof calibrateOptions>;
 
 export async function calibrate(options: Options, job: Job): Promise<CalibrateResult> {
   const elapsed = stopwatch();
-  const model = await loadModel(options.model);
+  const model = await loadModel(options.model, job);
   const calibration = await readCalibrationOf(model, options, job);
   const texts = [calibrationText(options.calibration, calibration)];
   const { out, memoryBytes } = options;
@@ -144,7 +144,7 @@ function manifestOf(
   texts: readonly CalibrationText[],
   { window, tokens }: Pick<Described, "window" | "tokens">,
 ): Described {
-  const made = { name: basename(model.path), fingerprint: modelFingerprint(model) };
+  const made = { name: basename(model.source), fingerprint: modelFingerprint(model) };
   return { format: STATISTICS_FORMAT, version: VERSION, model: made, texts, window, tokens };
 }
 

@@ -6,9 +6,10 @@ import { exportModel } from "./export.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { mergeStatistics } from "./merge-statistics.ts";
+import { push } from "./push.ts";
 import { sweep } from "./sweep.ts";
 
-export const commands = { inspect, compress, evaluate, generate, export: exportModel, calibrate, mergeStatistics, sweep };
+export const commands = { inspect, compress, evaluate, generate, export: exportModel, calibrate, mergeStatistics, sweep, push };
 
 export type Commands = typeof commands;
 export type CommandName = keyof Commands;

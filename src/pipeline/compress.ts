@@ -44,7 +44,7 @@ interface Run {
 export async function compress(given: Options, job: Job): Promise<CompressResult | CompressPlan> {
   const elapsed = stopwatch();
   checkOut(given.out);
-  const model = await loadModel(given.model);
+  const model = await loadModel(given.model, job);
   checkOptions(model, given);
   const summed = await statisticsOf(model, given, job);
   const options = summed ? withStatistics(summed.temporary ? { ...given, calibration: undefined } : given, summed.folder) : given;

@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import { perplexity } from "../evaluate/perplexity.ts";
 import { loadModel, type Model } from "../models/load.ts";
+import { checkCard, writeMeasured } from "./card.ts";
 import { evaluateTask } from "./evaluate-task.ts";
 import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
@@ -13,12 +14,15 @@ type Options = z.output<typeof evaluateOptions>;
 
 export async function evaluate(options: Options, job: Job): Promise<EvaluateResult> {
   const clock = stopwatch();
-  const model = await loadModel(options.model);
+  const model = await loadModel(options.model, job);
+  if (options.card) checkCard(model);
   const texts: TextResult[] = [];
   for (const file of options.texts) texts.push(await evaluateText(model, file, options, job));
   const tasks = options.tasks.map((file) => evaluateTask(model, file, options, job));
   const { parameters, bytes } = model;
-  return { model: options.model, parameters, bytes, texts, tasks, seconds: clock(), peakRssBytes: peakRssBytes() };
+  const measured = { model: model.source, parameters, bytes, texts, tasks, seconds: clock(), peakRssBytes: peakRssBytes() };
+  if (options.card) job.note(`written: ${writeMeasured(model, measured)}`);
+  return measured;
 }
 
 function evaluateText(model: Model, file: string, options: Options, job: Job): TextResult {

@@ -13,7 +13,7 @@ export async function exportModel(options: z.output<typeof exportOptions>, job: 
   const elapsed = stopwatch();
   const { model: path, out, to, dtype, verify } = options;
   const models = await writeFolder(out, async (folder) => {
-    const model = await loadModel(path);
+    const model = await loadModel(path, job);
     if (to === "onnx") return exportOnnx(model, folder, { dtypes: (dtype ?? ONNX_DTYPES) as readonly OnnxDType[], verify }, job);
     return [await exportDense(model, folder, { dtype: dtype?.[0] as DenseDType | undefined, verify }, job)];
   });

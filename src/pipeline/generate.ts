@@ -13,13 +13,13 @@ import type { GenerateResult } from "./results.ts";
 type Options = z.output<typeof generateOptions>;
 
 export async function generate(options: Options, job: Job): Promise<GenerateResult> {
-  const model = await loadModel(options.model);
+  const model = await loadModel(options.model, job);
   const prompt = promptTokens(model, options);
   const clock = stopwatch();
   const generated = continuation(model, prompt, options, job);
   const seconds = clock();
   return {
-    model: options.model,
+    model: model.source,
     prompt: options.prompt,
     text: model.tokenizer.decode(generated),
     promptTokens: prompt.length,

@@ -10,11 +10,11 @@ import { readManifest } from "./manifest.ts";
 import type { inspectOptions } from "./options.ts";
 import type { InspectResult } from "./results.ts";
 
-export async function inspect({ model: path }: z.output<typeof inspectOptions>, _job: Job): Promise<InspectResult> {
-  const model = await loadModel(path);
+export async function inspect({ model: given }: z.output<typeof inspectOptions>, job: Job): Promise<InspectResult> {
+  const model = await loadModel(given, job);
   const { config } = model;
   return {
-    model: path,
+    model: model.source,
     modelType: config.modelType,
     blocks: config.blocks,
     hiddenSize: config.hiddenSize,
@@ -22,7 +22,7 @@ export async function inspect({ model: path }: z.output<typeof inspectOptions>, 
     parameters: model.parameters,
     bytes: model.bytes,
     formats: formatsOf(model),
-    compressedBy: readManifest(path)?.method ?? null,
+    compressedBy: readManifest(model.path)?.method ?? null,
     projections: projectionTable(model),
   };
 }

@@ -8,7 +8,7 @@ const count = z.number().int().positive();
 const keep = z.number().gt(0).lte(1);
 
 export const compressOptions = z.strictObject({
-  /** A Hugging Face folder, a GGUF file or a rankfold output. */
+  /** A Hugging Face folder, a GGUF file or a rankfold output; else the id of a model of the hub, `owner/name[@revision]`. */
   model: z.string().min(1),
   /** The folder to write; must not exist or be empty. */
   out: z.string().min(1),
@@ -62,6 +62,8 @@ export const evaluateOptions = z
     limit: count.optional(),
     /** Whether a task's prompts begin with the beginning-of-text token: as the tokenizer does, or not. */
     bos: z.enum(["auto", "always", "never"]).default("auto"),
+    /** Write what was measured into the README.md of the model, a folder that rankfold wrote. */
+    card: z.boolean().default(false),
     threads: count.optional(),
     memoryBytes: count.optional(),
   })
@@ -84,10 +86,22 @@ export const generateOptions = z.strictObject({
 
 export const inspectOptions = z.strictObject({ model: z.string().min(1) });
 
+export const pushOptions = z.strictObject({
+  /** A folder that `compress` wrote. */
+  out: z.string().min(1),
+  /** `owner/name`; made where there is none. */
+  repo: z.string().min(1),
+  /** Of a repository that is made. */
+  private: z.boolean().default(false),
+  /** The branch; made where there is none. */
+  revision: z.string().default("main"),
+});
+
 export type CompressOptions = z.input<typeof compressOptions>;
 export type EvaluateOptions = z.input<typeof evaluateOptions>;
 export type GenerateOptions = z.input<typeof generateOptions>;
 export type InspectOptions = z.input<typeof inspectOptions>;
+export type PushOptions = z.input<typeof pushOptions>;
 
 /** Fills in the defaults. @throws UsageError naming the first option that is wrong. */
 export function parseOptions<S extends z.ZodType>(schema: S, options: z.input<S>): z.output<S> {

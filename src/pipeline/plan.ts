@@ -93,7 +93,7 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
     return width === undefined ? {} : { width };
   };
   return {
-    model: model.path,
+    model: model.source,
     method: plan.method.name,
     allocate: options.allocate,
     keep: options.keep,

@@ -127,3 +127,16 @@ export interface InspectResult {
     readonly ranks: readonly [number, number] | null;
   }[];
 }
+
+export interface PushResult {
+  readonly out: string;
+  readonly repo: string;
+  readonly revision: string;
+  readonly commit: string;
+  readonly url: string;
+  /** Whether the repository was made. */
+  readonly created: boolean;
+  readonly files: readonly { readonly file: string; readonly bytes: number }[];
+  readonly bytes: number;
+  readonly seconds: number;
+}

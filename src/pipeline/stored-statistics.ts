@@ -11,7 +11,7 @@ export function openStatistics(path: string, model: Model): StatisticsFolder {
   const { files, model: made } = folder.manifest;
   if (made.fingerprint !== modelFingerprint(model))
     throw new UsageError(
-      `--statistics ${path}: expected statistics of ${model.path}, got those of another model (${made.name}); calibrate this one`,
+      `--statistics ${path}: expected statistics of ${model.source}, got those of another model (${made.name}); calibrate this one`,
     );
   if (files.length === model.config.blocks) return folder;
   throw new FormatError(path, `expected ${model.config.blocks} blocks as the model has, got ${files.length}; calibrate again`);

@@ -36,7 +36,7 @@ export function sweepHead(sweep: Sweep) {
       processor: cpus()[0]?.model ?? "unknown",
       threads: options.threads ?? Number(process.env.RAYON_NUM_THREADS ?? cpus().length),
     },
-    model: { path: model.path, blocks: model.config.blocks },
+    model: { path: model.source, blocks: model.config.blocks },
     protocol: protocolOf(sweep),
   };
   return head;

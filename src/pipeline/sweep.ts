@@ -30,7 +30,7 @@ export async function sweep(options: SweepSettings, job: Job): Promise<SweepResu
   checkSweepFolder(options.out);
   checkSweep(options);
   const written = writtenCells(options);
-  const model = await loadModel(options.model);
+  const model = await loadModel(options.model, job);
   const stored = options.statistics === undefined ? undefined : openStatistics(options.statistics, model);
   const calibration = options.calibration.length > 0 ? await readCalibrationOf(model, options, job) : undefined;
   const texts = options.texts.map((file) => evaluationText(model, file, options, job));
@@ -152,7 +152,7 @@ function saveCell({ journal, texts }: Run, { keep, plan }: CellPlan, { nll, seco
 
 /** Writes one cell's model, unless an earlier run did. */
 async function writeCell(
-  { options }: Sweep,
+  { model, options }: Sweep,
   method: string,
   keep: number,
   statistics: StatisticsFolder | undefined,
@@ -160,5 +160,5 @@ async function writeCell(
 ): Promise<void> {
   const cell = cellOptions(options, method, keep);
   if (existsSync(cell.out)) return;
-  await compress({ ...cell, statistics: statistics?.path, resume: true }, job);
+  await compress({ ...cell, model: model.source, statistics: statistics?.path, resume: true }, job);
 }

@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readJson } from "../formats/json.ts";
 import { storage } from "../formats/storage.ts";
 import type { Json } from "../models/config.ts";
 import type { Companion, Model } from "../models/load.ts";
@@ -12,7 +13,9 @@ import type { Options, Plan } from "./plan.ts";
 import type { CompressResult } from "./results.ts";
 
 /** transformers loads the folder through it, with `trust_remote_code=True`. */
-const MODELING_FILE = "modeling_rankfold.py";
+export const MODELING_FILE = "modeling_rankfold.py";
+
+const TOKENIZER_CONFIG = "tokenizer_config.json";
 
 export interface Made extends CompressResult {
   readonly calibrationSha256: string | null;
@@ -24,12 +27,20 @@ export function writeCompanions(model: Model, plan: Plan, made: Made, folder: st
   const manifest = manifestOf(model, made);
   const files = new Map<string, Companion | { text: string }>([
     ...model.companions,
+    [TOKENIZER_CONFIG, tokenizerConfig(model)],
     ["config.json", { json: finalConfig(plan, made) }],
     [MANIFEST, { json: { ...manifest } }],
     ["README.md", { text: renderModelCard(manifest, plan.summary) }],
     [MODELING_FILE, { copyOf: fileURLToPath(new URL(`../../assets/${MODELING_FILE}`, import.meta.url)) }],
   ]);
   for (const [name, file] of files) storage(join(folder, name), () => writeCompanion(join(folder, name), file));
+}
+
+/** transformers cannot tell the tokenizer's class from our model type, so it is named here. */
+function tokenizerConfig({ companions }: Model): Companion {
+  const given = companions.get(TOKENIZER_CONFIG) ?? { json: {} };
+  const json = "json" in given ? given.json : readJson(given.copyOf);
+  return json.tokenizer_class === undefined ? { json: { ...json, tokenizer_class: "PreTrainedTokenizerFast" } } : given;
 }
 
 /** The planned config with what only the decompositions could tell. */
@@ -53,11 +64,18 @@ function manifestOf(model: Model, { out: _, options, ...made }: Made): Manifest 
     version: VERSION,
     node: process.version,
     created: new Date().toISOString(),
-    model: basename(model.path),
+    model: isHubModel(model) ? model.source : basename(model.path),
     ...made,
-    options: { ...options, model: basename(options.model), calibration: shortNames(options.calibration) },
+    options: {
+      ...options,
+      model: isHubModel(model) ? options.model : basename(options.model),
+      calibration: shortNames(options.calibration),
+    },
   };
 }
+
+/** Its name on the hub tells all where it comes from; a path would tell about this machine. */
+const isHubModel = ({ path, source }: Model) => path !== source;
 
 /** The files' names; with their folder's where two are called the same, as the files of data sets are. */
 function shortNames(sources: readonly string[] | undefined): string[] | undefined {

@@ -16,17 +16,17 @@ export interface CardFacts {
 export function renderModelCard(facts: CardFacts, { parametersBefore }: { readonly parametersBefore: number }): string {
   const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
   const { options } = facts;
-  const sources = [options.calibration]
+  const sources = [options.calibration ?? []]
     .flat()
     .map((source) => `\`${source}\``)
     .join(", ");
   const calibration =
     facts.calibrationSha256 === null
       ? "None; the method is data-free."
-      : `${options.samples} windows of ${options.window} tokens of ${sources} (SHA-256 \`${facts.calibrationSha256}\`).`;
+      : `${options.samples} windows of ${options.window} tokens of ${sources || "stored statistics"} (SHA-256 \`${facts.calibrationSha256}\`).`;
   return `---
 library_name: transformers
-tags: [rankfold, low-rank, compressed]
+tags: [rankfold, low-rank, compressed]${baseModel(facts.model)}
 ---
 
 # ${facts.model}, compressed by rankfold
@@ -44,19 +44,77 @@ Calibration: ${calibration}
 Some linear layers W (m x n) are stored as two thin ones, \`left\` (m x k) and \`right\` (k x n), so that
 W x is computed as left (right x). \`rankfold.json\` says which, with the rank and the error of each.
 
+${MEASURED.begin}
+${MEASURED.end}
+
 ## Load it
+
+With rankfold:
 
 \`\`\`
 rankfold generate . --prompt "Once upon a time"
+rankfold evaluate . --text FILE --card    # writes what it measures into this file
 \`\`\`
+
+With transformers:
 
 \`\`\`python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(".", trust_remote_code=True)
-tokenizer = AutoTokenizer.from_pretrained(".")
+folder = "."  # or the name of its repository
+model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(folder)
 \`\`\`
 
 The folder is self-contained: \`modeling_rankfold.py\` is the only code, and needs torch and transformers alone.
+
+For transformers.js and onnxruntime, \`rankfold export . --to onnx -o FOLDER\` writes an ONNX folder; for programs that know
+only the original architecture, \`--to dense\` multiplies the factors back.
 `;
+}
+
+/** Between them stands what `evaluate --card` measured. */
+const MEASURED = { begin: "<!-- rankfold: measured -->", end: "<!-- rankfold: end of measured -->" };
+
+export interface MeasuredFacts {
+  readonly texts: readonly {
+    readonly file: string;
+    readonly tokens: number;
+    readonly windows: number;
+    readonly window: number;
+    readonly perplexity: number;
+  }[];
+  readonly tasks: readonly { readonly file: string; readonly task: string; readonly rows: number; readonly acc: number }[];
+  readonly version: string;
+}
+
+/** The card with these figures in place of those it had; files by their names alone. */
+export function withMeasured(card: string, facts: MeasuredFacts): string {
+  const section = `${MEASURED.begin}\n${renderMeasured(facts)}${MEASURED.end}`;
+  const [begin, end] = [card.indexOf(MEASURED.begin), card.indexOf(MEASURED.end)];
+  if (begin < 0 || end < begin) return `${card.trimEnd()}\n\n${section}\n`;
+  return card.slice(0, begin) + section + card.slice(end + MEASURED.end.length);
+}
+
+function renderMeasured({ texts, tasks, version }: MeasuredFacts): string {
+  const nameOf = (file: string) => file.replace(/^.*[/\\]/, "");
+  const perplexities = texts.map(
+    ({ file, tokens, windows, window, perplexity }) =>
+      `| ${nameOf(file)} | ${tokens} | ${windows} x ${window} tokens | ${perplexity.toFixed(2)} |`,
+  );
+  const accuracies = tasks.map(
+    ({ file, task, rows, acc }) =>
+      `| ${task === "multiple_choice" ? nameOf(file) : task} | ${rows} | ${(100 * acc).toFixed(2)} % |`,
+  );
+  return [
+    `## Measured\n\nBy rankfold ${version}; perplexity a token over windows that follow one another, the rest dropped.\n`,
+    ...(texts.length > 0 ? ["| text | tokens | windows | perplexity |", "| --- | --- | --- | --- |", ...perplexities, ""] : []),
+    ...(tasks.length > 0 ? ["| task, zero-shot | rows | accuracy |", "| --- | --- | --- |", ...accuracies, ""] : []),
+  ].join("\n");
+}
+
+/** The hub shows what a model was made from. */
+function baseModel(source: string): string {
+  const repo = /^([\w.-]+\/[\w.-]+)@[0-9a-f]{40}$/.exec(source)?.[1];
+  return repo === undefined ? "" : `\nbase_model: ${repo}`;
 }
