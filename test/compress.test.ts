@@ -226,7 +226,7 @@ describe("bad input gets a named error and leaves nothing", () => {
   test("an output folder that is not empty", async () => {
     const folder = temporary("full");
     writeFileSync(join(folder, "precious.txt"), "mine");
-    await expect(compress({ out: folder })).rejects.toThrow(/not empty/);
+    await expect(compress({ out: folder })).rejects.toThrow(/not an empty folder/);
     expect(readdirSync(folder)).toEqual(["precious.txt"]);
   });
   test("a plan above --memory, before anything is computed", async () => {

@@ -3,6 +3,7 @@
 use candle_core::{Device, Tensor as Candle};
 use gemm::Parallelism;
 use napi_derive::napi;
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::error::{Result, failure};
@@ -11,6 +12,9 @@ use crate::tensor::{Tensor, with_slice, wrap};
 /// Rows of the Gram matrix made at once: enough for the product to run at full speed, few enough to skip most of the upper
 /// triangle.
 const PANEL: usize = 192;
+
+/// Columns whose moments one thread adds up.
+const MOMENT_COLUMNS: usize = 64;
 
 /// Rows `panel` of X^T X, up to the last of them: out[i][j] = sum over rows x of x[panel.start + i] x[j], j < panel.end.
 fn product_of_columns(x: &[f32], (t, n): (usize, usize), panel: std::ops::Range<usize>, out: &mut [f32]) {
@@ -84,15 +88,23 @@ impl TokenSums {
     }
 
     fn add_moments(&mut self, x: &[f32]) {
-        for row in x.chunks_exact(self.n) {
-            let sums = self.sum.iter_mut().zip(&mut self.absolute).zip(&mut self.largest);
-            for (((sum, absolute), largest), &value) in sums.zip(row) {
-                let value = f64::from(value);
-                *sum += value;
-                *absolute += value.abs();
-                *largest = largest.max(value.abs());
-            }
-        }
+        let n = self.n;
+        let sums = self.sum.par_chunks_mut(MOMENT_COLUMNS).zip(self.absolute.par_chunks_mut(MOMENT_COLUMNS));
+        let columns = sums.zip(self.largest.par_chunks_mut(MOMENT_COLUMNS)).enumerate();
+        columns.for_each(|(i, ((sum, absolute), largest))| {
+            let at = i * MOMENT_COLUMNS..i * MOMENT_COLUMNS + sum.len();
+            Arch::new().dispatch(|| {
+                for row in x.chunks_exact(n) {
+                    let sums = sum.iter_mut().zip(absolute.iter_mut()).zip(largest.iter_mut());
+                    for (((sum, absolute), largest), &value) in sums.zip(&row[at.clone()]) {
+                        let value = f64::from(value);
+                        *sum += value;
+                        *absolute += value.abs();
+                        *largest = if value.abs() > *largest { value.abs() } else { *largest };
+                    }
+                }
+            });
+        });
     }
 
     /// Panel by panel of rows: the f32 product of a panel is all that is needed beside the sums.

@@ -20,6 +20,7 @@ import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
 import { measureModules } from "./measurements.ts";
+import { checkFree } from "./output-folder.ts";
 import { checkMemory, type Options, type Plan, planCompression } from "./plan.ts";
 import type { CompressPlan, CompressResult } from "./results.ts";
 import { calibrationSha256, checkPropagation, openStatistics, withStatistics } from "./stored-statistics.ts";
@@ -43,7 +44,7 @@ interface Run {
 
 export async function compress(given: Options, job: Job): Promise<CompressResult | CompressPlan> {
   const elapsed = stopwatch();
-  checkOut(given.out);
+  checkFree(given.out);
   const model = await loadModel(given.model, job);
   checkOptions(model, given);
   const summed = await statisticsOf(model, given, job);
@@ -120,13 +121,6 @@ function textWindows(model: Model, options: Options, job: Job): Promise<Calibrat
 function allocationOf(model: Model, options: Options, stored: StatisticsFolder | undefined, job: Job): Allocation {
   const measures = stored && allocatorNamed(options.allocate).needs !== "shapes";
   return allocate(model, options, measures ? measureModules(model, stored, options, job) : undefined);
-}
-
-/** @throws UsageError unless the folder is absent or empty. */
-function checkOut(out: string): void {
-  if (!existsSync(out)) return;
-  if (!statSync(out).isDirectory()) throw new UsageError(`-o ${out}: is a file; give a folder that does not exist or is empty`);
-  if (readdirSync(out).length > 0) throw new UsageError(`-o ${out}: is not empty; give a folder that does not exist or is empty`);
 }
 
 /** The windows to run, none where nothing is to be summed; and what stands for their text, null for data-free methods. */

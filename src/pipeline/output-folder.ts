@@ -8,7 +8,7 @@ import { storage } from "../formats/storage.ts";
  * @throws UsageError when `out` is not absent or empty, or another run is writing it.
  */
 export async function writeFolder<T>(out: string, write: (folder: string) => Promise<T>): Promise<T> {
-  checkAbsent(out);
+  checkFree(out);
   const folder = `${out}.partial`;
   if (existsSync(folder))
     throw new UsageError(`${folder}: is left from a run that was killed, or belongs to one that runs; delete it`);
@@ -24,7 +24,8 @@ export async function writeFolder<T>(out: string, write: (folder: string) => Pro
   }
 }
 
-function checkAbsent(out: string): void {
+/** @throws UsageError unless the folder is absent or empty. */
+export function checkFree(out: string): void {
   if (!existsSync(out)) return;
   if (statSync(out).isDirectory() && readdirSync(out).length === 0) return;
   throw new UsageError(`-o ${out}: exists and is not an empty folder; give one that does not exist or is empty`);

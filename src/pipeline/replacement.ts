@@ -42,6 +42,7 @@ export function replacementAt(
   const added = factors.bias && rounded(factors.bias, dtype).reshape(1, shape.rows);
   const bias = dense.bias && added ? dense.bias.add(added) : (dense.bias ?? added);
   const written: Factors = { left: left.to("f64"), right: right.to("f64"), ...(added ? { bias: added.to("f64") } : {}) };
+  const energy = decomposition.outputSpectrum?.reduce((sum, value) => sum + value, 0);
   return {
     layer: { left, right, ...(bias ? { bias } : {}) },
     report: {
@@ -49,7 +50,7 @@ export function replacementAt(
       rows: shape.rows,
       columns: shape.columns,
       rank,
-      retainedEnergy: statistics ? retainedEnergy(W, written, statistics) : null,
+      retainedEnergy: statistics ? retainedEnergy(W, written, statistics, energy) : null,
       relativeError: relativeError(W, written),
       damping: decomposition.damping,
       ...(made.skeleton ? { skeleton: [...made.skeleton.columns] } : {}),
