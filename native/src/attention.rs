@@ -11,7 +11,7 @@ use crate::exp::exp;
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Queries a tile: 64 rows of scores stay in the cache, and little of the masked triangle is computed.
-const TILE: usize = 64;
+const TILE: usize = 128;
 
 #[napi(object)]
 pub struct AttentionOptions {

@@ -11,7 +11,7 @@ use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Rows of the Gram matrix made at once: enough for the product to run at full speed, few enough to skip most of the upper
 /// triangle.
-const PANEL: usize = 192;
+const PANEL: usize = 288;
 
 /// Columns whose moments one thread adds up.
 const MOMENT_COLUMNS: usize = 64;
