@@ -5,14 +5,15 @@ import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import { SiteSums } from "../calibrate/statistics.ts";
 import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
 import { type CalibrationText, STATISTICS_FORMAT, type StatisticsManifest } from "../calibrate/statistics-manifest.ts";
-import { MemoryError, UnsupportedError } from "../errors.ts";
-import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
+import { UnsupportedError } from "../errors.ts";
+import { advanceBatches, BATCH_TOKENS, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { readBlock } from "../models/weights.ts";
 import { BYTES, scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
+import { PROCESS_BYTES, refuseAbove } from "./memory.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
 import type { calibrateOptions } from "./sweep-options.ts";
 import type { CalibrateResult } from "./sweep-results.ts";
@@ -29,10 +30,8 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   return calibrateResult(options.out, manifest, elapsed());
 }
 
-/** Node, the addon, the tokenizer and V8's heap. */
-const PROCESS_BYTES = 180e6;
-/** Streams and temporaries of one batch of 2048 tokens, in values a token and hidden feature; the MLP is the widest. */
-const BATCH_VALUES = 2048 * 22;
+/** Streams and temporaries of one batch, in values a token and hidden feature; the MLP is the widest. */
+const BATCH_VALUES = BATCH_TOKENS * 22;
 
 /** @throws MemoryError when the residual streams, one block and its sums do not fit. */
 function checkMemory({ config, architecture }: Model, tokens: number, memoryBytes: number | undefined): void {
@@ -44,11 +43,7 @@ function checkMemory({ config, architecture }: Model, tokens: number, memoryByte
   const embedding = config.vocabulary * config.hiddenSize * BYTES.f32;
   const batch = BATCH_VALUES * config.hiddenSize * BYTES.f32;
   const needed = PROCESS_BYTES + stream + Math.max(embedding, weights + sums + batch);
-  if (memoryBytes === undefined || needed <= memoryBytes) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
-  throw new MemoryError(
-    `--memory: calibration needs about ${gigabytes(needed)}, ${gigabytes(memoryBytes)} are allowed; raise --memory, or lower --samples or --window`,
-  );
+  refuseAbove(memoryBytes, needed, "calibration", "--samples or --window");
 }
 
 /** The windows of the texts, as `compress` too would take them. */

@@ -1,12 +1,12 @@
 /** Predicted peak memory of a compression: a property of its schedule, not of the number of blocks. */
+import { MemoryError } from "../errors.ts";
+import { BATCH_TOKENS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { BYTES } from "../tensor/index.ts";
 import type { Options, Plan } from "./plan.ts";
 
 /** Node, the addon, the tokenizer and V8's heap, measured on the embedded model. */
-const PROCESS_BYTES = 180e6;
-/** Tokens that go through a block together (models/forward.ts). */
-const BATCH_TOKENS = 2048;
+export const PROCESS_BYTES = 180e6;
 
 export function predictedPeakBytes(
   model: Model,
@@ -29,4 +29,12 @@ export function predictedPeakBytes(
   const sums = siteWidths.reduce((sum, n) => sum + n * n * (f64 + f32), 0) + widest * widest * f64;
   const batch = BATCH_TOKENS * (6 * config.hiddenSize + 4 * widest) * f32;
   return PROCESS_BYTES + stream + Math.max(outer, weights + sums + Math.max(batch, decomposition));
+}
+
+/** @throws MemoryError when `what` needs more bytes than are allowed, naming the options that would lower it. */
+export function refuseAbove(allowed: number | undefined, needed: number, what: string, smaller: string): void {
+  if (allowed === undefined || needed <= allowed) return;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  const remedy = `raise --memory, or lower ${smaller}`;
+  throw new MemoryError(`--memory: ${what} needs about ${gigabytes(needed)}, ${gigabytes(allowed)} are allowed; ${remedy}`);
 }

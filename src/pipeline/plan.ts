@@ -1,7 +1,6 @@
 /** What a compression will do, worked out from shapes alone: ranks, sizes, memory. `--dry-run` prints it. */
 import type { z } from "zod";
 import type { Allocation } from "../allocate/allocator.ts";
-import { MemoryError } from "../errors.ts";
 import type { Method } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Json } from "../models/config.ts";
@@ -12,7 +11,7 @@ import { modelTensors, projectionTensors } from "../models/weights.ts";
 import { BYTES, type DType } from "../tensor/index.ts";
 import { allocate, projectionsOf } from "./candidates.ts";
 import { formatsOf } from "./inspect.ts";
-import { predictedPeakBytes } from "./memory.ts";
+import { predictedPeakBytes, refuseAbove } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
 import type { CompressPlan } from "./results.ts";
 
@@ -121,10 +120,5 @@ function storedInProjections({ architecture }: Model, config: ModelConfig): numb
 
 /** @throws MemoryError when the plan needs more than the user gave. */
 export function checkMemory({ summary }: Plan, { memoryBytes }: Options): void {
-  if (memoryBytes === undefined || summary.peakBytes <= memoryBytes) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
-  const remedy = "raise --memory, or lower --samples or --window";
-  throw new MemoryError(
-    `--memory: the plan needs about ${gigabytes(summary.peakBytes)}, ${gigabytes(memoryBytes)} are allowed; ${remedy}`,
-  );
+  refuseAbove(memoryBytes, summary.peakBytes, "the plan", "--samples or --window");
 }

@@ -1,7 +1,7 @@
 /** What a sweep will measure: a plan for each method and keep, and the passes that fit in memory. */
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
-import { MemoryError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { windowGroups } from "../evaluate/perplexity.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
@@ -10,7 +10,7 @@ import { allocate } from "./candidates.ts";
 import type { EvaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { measureModules } from "./measurements.ts";
-import { predictedPeakBytes } from "./memory.ts";
+import { predictedPeakBytes, refuseAbove } from "./memory.ts";
 import { compressOptions, parseOptions } from "./options.ts";
 import { type Options as CompressOptions, planCompression } from "./plan.ts";
 import type { SweepSettings } from "./sweep-options.ts";
@@ -105,16 +105,10 @@ export function passes(model: Model, items: readonly PassItem[], { memoryBytes }
     if (current && cost <= left) current.push(item);
     else made.push([item]);
     left = current && cost <= left ? left - cost : budget - streamBytes(model, item) - layerBytes(model, item.cell);
-    if (left < 0 && memoryBytes !== undefined) refuse(memoryBytes, memoryBytes - left);
+    if (left < 0 && memoryBytes !== undefined)
+      refuseAbove(memoryBytes, memoryBytes - left, "the sweep", "--max-windows or --window");
   }
   return made;
-}
-
-function refuse(allowed: number, needed: number): never {
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
-  throw new MemoryError(
-    `--memory: the sweep needs about ${gigabytes(needed)}, ${gigabytes(allowed)} are allowed; raise --memory, or lower --max-windows or --window`,
-  );
 }
 
 /** What a pass takes beside its streams and factors: a compression of a single short window. */
