@@ -97,7 +97,7 @@ const decaying = (n: number, scale: number) =>
 
 function candidate(name: string, block: number, scale: number): ProjectionCandidate {
   const losses = decaying(64, scale);
-  return { name, block, rows: 64, columns: 64, losses, measured: { at: 16, divergence: scale } };
+  return { name, block, rows: 64, columns: 64, losses, measured: [{ at: 16, divergence: scale }] };
 }
 
 const candidates: Candidates = {
@@ -131,7 +131,7 @@ describe("allocation rules", () => {
         width: 64,
         parametersPerChannel: 192,
         losses: decaying(64, 1),
-        measured: { at: 45, divergence: 0.01 },
+        measured: [{ at: 45, divergence: 0.01 }],
       },
     ];
     const chosen = allocatorNamed("auto").allocate({ projections, channels }, { keep: 0.7, rankMultiple: 1 });

@@ -11,16 +11,21 @@ export interface Measured {
   readonly divergence: number;
 }
 
-export interface ProjectionCandidate extends Shape {
+/** What is known of a module: its loss at every size, and its divergence at those that were tried. */
+export interface Curve {
+  /** Squared calibration loss at rank or width k, for k = 0 ... */
+  readonly losses: Float64Array;
+  /** In no order; empty where nothing was tried. */
+  readonly measured: readonly Measured[];
+}
+
+export interface ProjectionCandidate extends Shape, Partial<Curve> {
   /** The projection's full name. */
   readonly name: string;
   readonly block: number;
-  /** Squared calibration loss at rank k, for k = 0 ... min(m, n); only where the rule needs measurements. */
-  readonly losses?: Float64Array;
-  readonly measured?: Measured;
 }
 
-export interface ChannelCandidate {
+export interface ChannelCandidate extends Curve {
   readonly block: number;
   /** Full names of the MLP's projections; replacing its channels excludes replacing them one by one. */
   readonly projections: readonly string[];
@@ -28,9 +33,6 @@ export interface ChannelCandidate {
   readonly width: number;
   /** Values stored for one channel, in all three projections. */
   readonly parametersPerChannel: number;
-  /** Squared calibration loss at width k, for k = 0 ... width. */
-  readonly losses: Float64Array;
-  readonly measured: Measured;
 }
 
 export interface Candidates {

@@ -1,7 +1,7 @@
 /** `kl` over replacements of every kind: low rank for each projection, or fewer channels for an MLP, or dense. */
 import type { Allocator } from "./allocator.ts";
 import { leastError } from "./measured.ts";
-import { scaledDivergence } from "./options.ts";
+import { scaledDivergence } from "./scaled-divergence.ts";
 
 export const auto: Allocator = {
   name: "auto",

@@ -1,10 +1,10 @@
 /**
- * One measured divergence a projection, scaled along its loss curve; the least sum under the size. LEMS, ICML 2026, without
- * its depth bias, which on SmolLM2-135M helped no text at keep .8.
+ * Measured divergences of each projection alone, scaled along its loss curve; the least sum under the size. LEMS, ICML 2026,
+ * without its depth bias, which on SmolLM2-135M helped no text at keep .8.
  */
 import type { Allocator } from "./allocator.ts";
 import { leastError } from "./measured.ts";
-import { scaledDivergence } from "./options.ts";
+import { scaledDivergence } from "./scaled-divergence.ts";
 
 export const kl: Allocator = {
   name: "kl",

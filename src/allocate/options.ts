@@ -1,5 +1,5 @@
 /** What a module can be replaced by, with the size and the predicted error of each choice. */
-import type { ChannelCandidate, Measured, ProjectionCandidate } from "./allocator.ts";
+import type { ChannelCandidate, Curve, ProjectionCandidate } from "./allocator.ts";
 import type { Option } from "./knapsack.ts";
 import { breakEvenRank, projectionParameters } from "./size.ts";
 
@@ -13,41 +13,36 @@ const LEAST_SHARE = 0.1;
 /** Widths offered are multiples of it, which kernels like. */
 const WIDTH_MULTIPLE = 8;
 
-/** Turns a calibration loss into the error that an allocator adds up. */
-export type ErrorOf = (loss: number, losses: Float64Array, measured: Measured | undefined) => number;
+/** The error at rank or width k of a module: what an allocator adds up. */
+export type ErrorOf = (curve: Partial<Curve>) => (size: number) => number;
 
 /** The loss itself: additive over directions, exact (methods.md section 0). */
-export const lossItself: ErrorOf = (loss) => loss;
-
-/** The divergence measured at one size, scaled along the loss curve: KL(k) = KL(k0) loss(k) / loss(k0) (LEMS). */
-export const scaledDivergence: ErrorOf = (loss, losses, measured) => {
-  const at = losses[measured?.at ?? 0] ?? 0;
-  return at > 0 ? (Math.max(measured?.divergence ?? 0, 0) * loss) / at : 0;
-};
+export const lossItself: ErrorOf =
+  ({ losses }) =>
+  (size) =>
+    losses?.[size] ?? 0;
 
 /** Dense, or factors of every rank that is smaller. */
 export function rankOptions(candidate: ProjectionCandidate, rankMultiple: number, errorOf: ErrorOf): Option<Choice>[] {
-  const { name, losses = new Float64Array(), measured } = candidate;
+  const { name } = candidate;
+  const error = errorOf(candidate);
   const most = Math.ceil(breakEvenRank(candidate)) - 1;
   const least = Math.max(1, Math.floor(LEAST_SHARE * most));
   const options: Option<Choice>[] = [{ size: projectionParameters(candidate, undefined), error: 0, choice: { kind: "dense" } }];
   for (let rank = Math.ceil(least / rankMultiple) * rankMultiple; rank <= most; rank += rankMultiple) {
-    const error = errorOf(losses[rank] ?? 0, losses, measured);
-    options.push({ size: projectionParameters(candidate, rank), error, choice: { kind: "rank", name, rank } });
+    options.push({ size: projectionParameters(candidate, rank), error: error(rank), choice: { kind: "rank", name, rank } });
   }
   return options;
 }
 
 /** All channels, or fewer. */
-export function widthOptions(
-  { block, width, parametersPerChannel, losses, measured }: ChannelCandidate,
-  errorOf: ErrorOf,
-): Option<Choice>[] {
+export function widthOptions(candidate: ChannelCandidate, errorOf: ErrorOf): Option<Choice>[] {
+  const { block, width, parametersPerChannel } = candidate;
+  const error = errorOf(candidate);
   const options: Option<Choice>[] = [{ size: width * parametersPerChannel, error: 0, choice: { kind: "dense" } }];
   const least = Math.max(WIDTH_MULTIPLE, Math.ceil((LEAST_SHARE * width) / WIDTH_MULTIPLE) * WIDTH_MULTIPLE);
   for (let kept = least; kept < width; kept += WIDTH_MULTIPLE) {
-    const error = errorOf(losses[kept] ?? 0, losses, measured);
-    options.push({ size: kept * parametersPerChannel, error, choice: { kind: "width", block, width: kept } });
+    options.push({ size: kept * parametersPerChannel, error: error(kept), choice: { kind: "width", block, width: kept } });
   }
   return options;
 }

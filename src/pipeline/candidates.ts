@@ -1,5 +1,5 @@
 /** What a compression may replace: the model's projections that the user did not exclude, and whole MLPs of them. */
-import type { Allocation, ChannelCandidate, Measured, ProjectionCandidate } from "../allocate/allocator.ts";
+import type { Allocation, ChannelCandidate, Curve, ProjectionCandidate } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { UsageError } from "../errors.ts";
 import type { Model } from "../models/load.ts";
@@ -9,8 +9,8 @@ import type { Options } from "./plan.ts";
 
 /** What was measured of the modules, by projection name and by block. */
 export interface Measurements {
-  readonly projections: ReadonlyMap<string, { readonly losses: Float64Array; readonly measured: Measured }>;
-  readonly channels: ReadonlyMap<number, { readonly losses: Float64Array; readonly measured: Measured }>;
+  readonly projections: ReadonlyMap<string, Curve>;
+  readonly channels: ReadonlyMap<number, Curve>;
 }
 
 export type PlacedProjection = ProjectionShape & { readonly block: number };

@@ -1,11 +1,11 @@
 /**
- * What allocators need to know of the modules: the calibration loss at every size, and one divergence of the predictions at
- * one size, each module replaced alone. Kept beside the statistics, so that another size costs no measuring.
+ * What allocators need to know of the modules: the calibration loss at every size, and the divergence of the predictions at a
+ * few, each module replaced alone. Kept beside the statistics, so that another size costs no measuring.
  */
 import { createHash } from "node:crypto";
 import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Measured } from "../allocate/allocator.ts";
+import type { Curve } from "../allocate/allocator.ts";
 import { breakEvenRank } from "../allocate/size.ts";
 import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
@@ -23,17 +23,16 @@ import type { Job } from "./job.ts";
 import type { Options } from "./plan.ts";
 import { narrowed, replacementAt } from "./replacement.ts";
 
-/** Where on its way from nothing to break-even a projection is tried. */
-const RANK_SHARE = 0.5;
-/** Share of the channels an MLP is tried with. */
-const WIDTH_SHARE = 0.7;
+/** Where modules are tried. */
+const TRIED = {
+  /** Shares of a projection's break-even rank. */
+  ranks: [0.5],
+  /** Shares of an MLP's channels. */
+  widths: [0.7],
+} as const;
 
-interface Curve {
-  /** Squared calibration loss at size k, k = 0 ... */
-  readonly losses: Float64Array;
-  /** The size that is tried. */
-  readonly at: number;
-}
+/** By module: its losses at size k, k = 0 ... */
+type Losses = Map<string, Float64Array>;
 
 /** Measures every module, or reads what an earlier run with the same method measured. */
 export function measureModules(model: Model, stored: StatisticsFolder, options: Options, job: Job): Measurements {
@@ -42,21 +41,21 @@ export function measureModules(model: Model, stored: StatisticsFolder, options: 
   const probes = stored.manifest.probes?.map((ids) => Uint32Array.from(ids)) ?? [];
   if (probes.length === 0)
     throw new UsageError(`--statistics ${stored.path}: holds no probe windows; calibrate again with this version`);
-  const curves = new Map<string, Curve>();
+  const losses: Losses = new Map();
   const variantsOf = (block: number, dense: BlockWeights) =>
-    tryModules(model, stored.block(block), { block, dense, options, curves });
+    tryModules(model, stored.block(block), { block, dense, options, losses });
   const between = (block: number) => {
     job.checkpoint();
     job.progress({ stage: "measure", done: block, total: model.config.blocks, unit: "block" });
   };
   const measured = divergences(model, probes, variantsOf, between);
-  saveMeasurements(file, curves, measured);
+  saveMeasurements(file, losses, measured);
   return parseMeasurements(readJson(file));
 }
 
 /** What decides the measurements beside the statistics. */
 function measurementKey({ method, nesting, alpha, scale, gamma, mu, center, include, exclude }: Options): string {
-  const key = { version: VERSION, method, nesting, alpha, scale, gamma, mu, center, include, exclude };
+  const key = { version: VERSION, tried: TRIED, method, nesting, alpha, scale, gamma, mu, center, include, exclude };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }
 
@@ -65,32 +64,28 @@ interface Trial {
   readonly dense: BlockWeights;
   readonly options: Options;
   /** Filled in by the way. */
-  readonly curves: Map<string, Curve>;
+  readonly losses: Losses;
 }
 
-/** The block's weights with one module replaced, for each of its modules. The caller's scope owns them. */
+/** Replaced layers, by their name in the block. */
+type Layers = ReadonlyMap<string, Linear>;
+
+/** The block's weights with one module replaced, for each size of each of its modules. The caller's scope owns them. */
 function tryModules(model: Model, sums: StoredBlock, trial: Trial): Map<string, BlockWeights> {
   const variants = new Map<string, BlockWeights>();
+  const add = (module: string, tried: ReadonlyMap<number, Layers>) => {
+    for (const [size, layers] of tried) variants.set(variantKey(module, size), withLayers(trial, layers));
+  };
   const shapes = candidatesOf(model, trial.options).filter(({ block }) => block === trial.block);
   for (const site of new Set(shapes.map((shape) => shape.site))) {
     const statistics = sums.statistics(site, `block ${trial.block}`);
     for (const shape of shapes.filter((candidate) => candidate.site === site)) {
-      variants.set(
-        shape.name,
-        withLayers(
-          trial,
-          scope(() => tryRank(shape, statistics, trial)),
-        ),
-      );
+      const tried = scope(() => tryRanks(shape, statistics, trial));
+      add(shape.name, tried);
     }
     if (site === model.architecture.channels.site) {
-      variants.set(
-        channelKey(trial.block),
-        withLayers(
-          trial,
-          scope(() => tryWidth(model, statistics, trial)),
-        ),
-      );
+      const tried = scope(() => tryWidths(model, statistics, trial));
+      add(channelKey(trial.block), tried);
     }
   }
   sums.close();
@@ -99,30 +94,38 @@ function tryModules(model: Model, sums: StoredBlock, trial: Trial): Map<string, 
 
 type Statistics = ReturnType<StoredBlock["statistics"]>;
 
-function withLayers({ dense }: Trial, layers: ReadonlyMap<string, Linear>): BlockWeights {
+function withLayers({ dense }: Trial, layers: Layers): BlockWeights {
   return { vectors: dense.vectors, linears: new Map([...dense.linears, ...layers]) };
 }
 
-function tryRank(shape: ProjectionShape, statistics: Statistics, { block, dense, options, curves }: Trial): Map<string, Linear> {
+function tryRanks(shape: ProjectionShape, statistics: Statistics, { block, dense, options, losses }: Trial): Map<number, Layers> {
   const name = shape.name.slice(blockPrefix(block).length);
   const layer = dense.linears.get(name) as Dense;
   const W = layer.weight.to("f64");
   const decomposition = methodNamed(options.method).decompose({ weight: W, statistics }, options);
-  const rank = Math.max(1, Math.floor(RANK_SHARE * breakEvenRank(shape)));
-  const spectrum = decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array();
-  curves.set(shape.name, { losses: tailSums(spectrum), at: rank });
-  return new Map([[name, replacementAt({ shape, dense: layer, W, statistics, decomposition }, rank, "f32").layer]]);
+  losses.set(shape.name, tailSums(decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array()));
+  const ranks = sizes(TRIED.ranks, (share) => Math.floor(share * breakEvenRank(shape)));
+  const decomposed = { shape, dense: layer, W, statistics, decomposition };
+  return new Map(ranks.map((rank) => [rank, new Map([[name, replacementAt(decomposed, rank, "f32").layer]])]));
 }
 
-function tryWidth(model: Model, statistics: Statistics, { block, dense, curves }: Trial): Map<string, Linear> {
+function tryWidths(model: Model, statistics: Statistics, { block, dense, losses }: Trial): Map<number, Layers> {
   const { reduction, layersAt } = narrowed(model, dense, statistics);
-  const width = Math.max(1, Math.round(WIDTH_SHARE * reduction.order.length));
-  curves.set(channelKey(block), { losses: tailSums(reduction.losses), at: width });
-  return layersAt(width, "f32");
+  losses.set(channelKey(block), tailSums(reduction.losses));
+  const widths = sizes(TRIED.widths, (share) => Math.round(share * reduction.order.length));
+  return new Map(widths.map((width) => [width, layersAt(width, "f32")]));
+}
+
+/** The different sizes that the shares make, none below 1. */
+function sizes(shares: readonly number[], sizeOf: (share: number) => number): number[] {
+  return [...new Set(shares.map((share) => Math.max(1, sizeOf(share))))];
 }
 
 /** A block's MLP among the names of projections. */
 const channelKey = (block: number) => `${blockPrefix(block)}mlp`;
+
+/** A module at one size; `@` is in no tensor's name. */
+const variantKey = (module: string, size: number) => `${module}@${size}`;
 
 /** tail[k] = sum of values from k on, for k = 0 ... length. */
 function tailSums(values: Float64Array): Float64Array {
@@ -131,11 +134,15 @@ function tailSums(values: Float64Array): Float64Array {
   return tail;
 }
 
-function saveMeasurements(file: string, curves: ReadonlyMap<string, Curve>, measured: ReadonlyMap<string, number>): void {
-  const modules = [...curves].map(([name, { losses, at }]) => [
-    name,
-    { at, divergence: measured.get(name), losses: [...losses] },
-  ]);
+function saveMeasurements(file: string, losses: Losses, measured: ReadonlyMap<string, number>): void {
+  const points = [...measured].map(([variant, divergence]) => {
+    const [module = "", at] = variant.split("@");
+    return { module, at: Number(at), divergence };
+  });
+  const modules = [...losses].map(([name, values]) => {
+    const own = points.filter(({ module }) => module === name).map(({ at, divergence }) => ({ at, divergence }));
+    return [name, { measured: own, losses: [...values] }];
+  });
   storage(file, () => {
     writeFileSync(`${file}.partial`, JSON.stringify(Object.fromEntries(modules)));
     renameSync(`${file}.partial`, file);
@@ -143,11 +150,9 @@ function saveMeasurements(file: string, curves: ReadonlyMap<string, Curve>, meas
 }
 
 function parseMeasurements(json: Record<string, unknown>): Measurements {
-  const modules = Object.entries(json as Record<string, Measured & { losses: number[] }>).map(
-    ([name, { at, divergence, losses }]) => {
-      return [name, { losses: Float64Array.from(losses), measured: { at, divergence } }] as const;
-    },
-  );
+  const modules = Object.entries(json as Record<string, Curve>).map(([name, { measured, losses }]) => {
+    return [name, { losses: Float64Array.from(losses), measured }] as const;
+  });
   const block = (name: string) => Number(/^model\.layers\.(\d+)\.mlp$/.exec(name)?.[1] ?? Number.NaN);
   return {
     projections: new Map(modules.filter(([name]) => Number.isNaN(block(name)))),
