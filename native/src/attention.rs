@@ -11,7 +11,7 @@ use crate::exp::exp;
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Queries a tile: 64 rows of scores stay in the cache, and little of the masked triangle is computed.
-const TILE: usize = 128;
+pub(crate) const TILE: usize = 128;
 
 #[napi(object)]
 pub struct AttentionOptions {
@@ -26,20 +26,20 @@ pub struct AttentionOptions {
 }
 
 /// One head of one sequence: where its rows start and how far apart they lie.
-struct Head<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    q_stride: usize,
-    k_stride: usize,
-    v_stride: usize,
+pub(crate) struct Head<'a> {
+    pub q: &'a [f32],
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+    pub q_stride: usize,
+    pub k_stride: usize,
+    pub v_stride: usize,
     /// Width of a query and of a value.
-    e: usize,
-    e_value: usize,
+    pub e: usize,
+    pub e_value: usize,
     /// Position of the first query among the keys.
-    offset: usize,
-    scale: f32,
-    window: usize,
+    pub offset: usize,
+    pub scale: f32,
+    pub window: usize,
 }
 
 /// softmax(q k^T scale, causal) v. q: (b t) x (h e), k: (b s) x (g e), v: (b s) x (g e'), out: (b t) x (h e').
@@ -88,24 +88,21 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOp
     wrap(Candle::from_vec(out, (q_rows, width), &Device::Cpu))
 }
 
-struct OutPointer(*mut f32);
+pub(crate) struct OutPointer(pub *mut f32);
 
 // SAFETY: the jobs that share the pointer write disjoint places.
 unsafe impl Sync for OutPointer {}
 
 impl OutPointer {
-    fn at(&self, index: usize) -> *mut f32 {
+    pub(crate) fn at(&self, index: usize) -> *mut f32 {
         // SAFETY: callers stay inside the allocation.
         unsafe { self.0.add(index) }
     }
 }
 
 impl Head<'_> {
-    /// Attention of `rows` queries from `first`, written to `out` with rows `out_stride` apart.
-    ///
-    /// # Safety
-    /// `out` must be valid for `rows` rows of `e_value` values.
-    unsafe fn tile(&self, first: usize, rows: usize, out: *mut f32, out_stride: usize) {
+    /// The softmax of `rows` queries from `first` over the keys from the first that any of them sees, rows x keys.
+    pub(crate) fn weights(&self, first: usize, rows: usize) -> (usize, Vec<f32>) {
         let end = self.offset + first + rows; // keys that the last query of the tile sees
         let begin = if self.window == 0 { 0 } else { (self.offset + first + 1).saturating_sub(self.window) };
         let keys = end - begin;
@@ -117,6 +114,7 @@ impl Head<'_> {
                 (scores.as_mut_ptr(), keys as isize, 1),
                 (self.q[first * self.q_stride..].as_ptr(), self.q_stride as isize, 1),
                 (self.k[begin * self.k_stride..].as_ptr(), 1, self.k_stride as isize),
+                false,
             );
         }
         for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
@@ -124,13 +122,24 @@ impl Head<'_> {
             let from = if self.window == 0 { 0 } else { seen.saturating_sub(self.window) };
             softmax(scores, from, seen, self.scale);
         }
-        // SAFETY: as above; `out` is the caller's promise.
+        (begin, scores)
+    }
+
+    /// Attention of `rows` queries from `first`, written to `out` with rows `out_stride` apart.
+    ///
+    /// # Safety
+    /// `out` must be valid for `rows` rows of `e_value` values.
+    unsafe fn tile(&self, first: usize, rows: usize, out: *mut f32, out_stride: usize) {
+        let (begin, weights) = self.weights(first, rows);
+        let keys = weights.len() / rows;
+        // SAFETY: as in `weights`; `out` is the caller's promise.
         unsafe {
             product(
                 (rows, self.e_value, keys),
                 (out, out_stride as isize, 1),
-                (scores.as_ptr(), keys as isize, 1),
+                (weights.as_ptr(), keys as isize, 1),
                 (self.v[begin * self.v_stride..].as_ptr(), self.v_stride as isize, 1),
+                false,
             );
         }
     }
@@ -186,16 +195,18 @@ fn exponentials(row: &mut [f32], scale: f32, max: f32) -> f32 {
     sum
 }
 
-/// out = a b on one thread; each operand is (pointer, row stride, column stride), sizes are (m, n, k).
+/// out = a b, or out + a b, on one thread; each operand is (pointer, row stride, column stride), sizes are (m, n, k).
 ///
 /// # Safety
 /// The pointers must be valid for the sizes and strides given.
-unsafe fn product(
+pub(crate) unsafe fn product(
     (m, n, k): (usize, usize, usize),
     (out, out_rs, out_cs): (*mut f32, isize, isize),
     (a, a_rs, a_cs): (*const f32, isize, isize),
     (b, b_rs, b_cs): (*const f32, isize, isize),
+    adds: bool,
 ) {
+    let kept = if adds { 1.0 } else { 0.0 };
     // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
@@ -205,14 +216,14 @@ unsafe fn product(
             out,
             out_cs,
             out_rs,
-            false,
+            adds,
             a,
             a_cs,
             a_rs,
             b,
             b_cs,
             b_rs,
-            0.0,
+            kept,
             1.0,
             false,
             false,

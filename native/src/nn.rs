@@ -10,7 +10,7 @@ use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::tensor::{Tensor, with_slice, wrap};
 
-fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
+pub(crate) fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
     wrap(Candle::from_vec(values, (rows, columns), &Device::Cpu))
 }
 
@@ -39,7 +39,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 
 /// A sum in sixteen independent lanes, so that it vectorises and its order is fixed.
 #[inline(always)]
-fn lanes_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn lanes_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0f32; 16];
     let chunks = x.chunks_exact(16);
     let rest: f32 = chunks.remainder().iter().map(|&v| f(v)).sum();
@@ -108,7 +108,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 }
 
 /// log(sum(exp(logits))) of one row.
-fn log_sum_exp(row: &[f32]) -> f64 {
+pub(crate) fn log_sum_exp(row: &[f32]) -> f64 {
     Arch::new().dispatch(|| {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = row.chunks(1024).map(|c| f64::from(lanes_sum(c, |v| exp(v - max)))).sum();

@@ -23,7 +23,7 @@ export interface LowRank {
 /** Applies a linear layer to rows: t x n to t x m. */
 export function linear(x: Tensor, layer: Linear): Tensor {
   return scope(() => {
-    const y = "weight" in layer ? x.matmul(layer.weight.T) : x.matmul(layer.right.T).matmul(layer.left.T);
+    const y = "weight" in layer ? x.matmulTransposed(layer.weight) : x.matmulTransposed(layer.right).matmulTransposed(layer.left);
     return layer.bias ? y.add(layer.bias) : y;
   });
 }

@@ -1,12 +1,15 @@
 /** Transformer operations on rows of tokens, f32. */
 import { ShapeError } from "../errors.ts";
 import { call, native } from "./native.ts";
-import { describe, type Tensor, wrap } from "./tensor.ts";
+import { describe, scope, type Tensor, wrap, wrapAll } from "./tensor.ts";
 
 /** x / sqrt(mean(x^2) + eps) * weight, row by row. x: t x d, weight: d. */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   if (weight.size !== x.columns) throw new ShapeError("rmsNorm", `${x.columns} weights`, describe(weight));
-  return wrap("rmsNorm", () => native.rmsNorm(x.handle, weight.handle, eps));
+  return wrap("rmsNorm", () => native.rmsNorm(x.handle, weight.handle, eps), {
+    inputs: [x, weight],
+    backward: (dy) => wrapAll("rmsNorm", () => native.rmsNormGradient(x.handle, weight.handle, eps, dy.handle)),
+  });
 }
 
 /** Cosines and sines of the rotary angles, p x (e / 2) each: one row a position. */
@@ -20,7 +23,11 @@ export function rope(x: Tensor, { cos, sin }: RopeTable): Tensor {
   if (x.columns % (2 * cos.columns) !== 0 || x.rows % cos.rows !== 0) {
     throw new ShapeError("rope", `rows of heads of ${2 * cos.columns}, a multiple of ${cos.rows} rows`, describe(x));
   }
-  return wrap("rope", () => native.rope(x.handle, cos.handle, sin.handle));
+  return wrap("rope", () => native.rope(x.handle, cos.handle, sin.handle), {
+    inputs: [x],
+    reads: [],
+    backward: (dy) => [scope(() => rope(dy, { cos, sin: sin.scale(-1) }))], // back by the same angles
+  });
 }
 
 export interface Attention {
@@ -57,15 +64,21 @@ export function causalAttention(
     const heads = `${sequences} sequences of ${queryHeads} query and ${keyValueHeads} key/value heads`;
     throw new ShapeError("causalAttention", heads, [q, k, v].map(describe).join(", "));
   }
-  return wrap("causalAttention", () =>
-    native.causalAttention(q.handle, k.handle, v.handle, { sequences, heads: queryHeads, keyValueHeads, scale, window }),
-  );
+  const options = { sequences, heads: queryHeads, keyValueHeads, scale, window };
+  return wrap("causalAttention", () => native.causalAttention(q.handle, k.handle, v.handle, options), {
+    inputs: [q, k, v],
+    backward: (dy) =>
+      wrapAll("causalAttention", () => native.causalAttentionGradient(q.handle, k.handle, v.handle, dy.handle, options)),
+  });
 }
 
 /** silu(gate) * up, entry by entry. */
 export function swiglu(gate: Tensor, up: Tensor): Tensor {
   if (gate.rows !== up.rows || gate.columns !== up.columns) throw new ShapeError("swiglu", describe(gate), describe(up));
-  return wrap("swiglu", () => native.swiglu(gate.handle, up.handle));
+  return wrap("swiglu", () => native.swiglu(gate.handle, up.handle), {
+    inputs: [gate, up],
+    backward: (dy) => wrapAll("swiglu", () => native.swigluGradient(gate.handle, up.handle, dy.handle)),
+  });
 }
 
 /** The rows of `table` (v x d) that the token ids name: t x d. */
@@ -86,4 +99,19 @@ export function klDivergence(reference: Tensor, logits: Tensor): Float64Array {
   if (reference.rows !== logits.rows || reference.columns !== logits.columns)
     throw new ShapeError("klDivergence", describe(reference), describe(logits));
   return call("klDivergence", () => native.klDivergence(reference.handle, logits.handle));
+}
+
+/** KL(softmax(reference) || softmax(logits)) of each row, f64, and `factor` times its gradient at the logits. Both t x v. */
+export function klDivergenceGradient(
+  reference: Tensor,
+  logits: Tensor,
+  factor: number,
+): { divergences: Float64Array; gradient: Tensor } {
+  if (reference.rows !== logits.rows || reference.columns !== logits.columns)
+    throw new ShapeError("klDivergenceGradient", describe(reference), describe(logits));
+  return scope(() => {
+    const run = () => native.klDivergenceGradient(reference.handle, logits.handle, factor);
+    const [divergences, gradient] = wrapAll("klDivergenceGradient", run) as [Tensor, Tensor];
+    return { divergences: divergences.toFloat64Array(), gradient };
+  });
 }

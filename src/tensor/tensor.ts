@@ -13,6 +13,35 @@ export const BYTES: Readonly<Record<DType, number>> = { f32: 4, f64: 8, bf16: 2,
 /** Tensors made inside each open scope, innermost last. */
 const scopes: Tensor[][] = [];
 
+/** How a gradient flows back through an operation. */
+export interface Derivative {
+  readonly inputs: readonly Tensor[];
+  /** What `backward` reads; by default the inputs. */
+  readonly reads?: readonly Tensor[];
+  /** The gradient of each input from that of the output; as functions where each can be worked out alone. */
+  backward(gradient: Tensor): readonly (Tensor | (() => Tensor))[];
+}
+
+/** Told of every operation while a recording is made (autograd.ts). */
+export interface Recorder {
+  note(operation: string, output: Tensor, derivative: Derivative | undefined): void;
+  /** Whether it takes over a tensor that its scope would free now. */
+  adopt(tensor: Tensor): boolean;
+}
+
+let recorder: Recorder | undefined;
+
+/** Runs `work` before the eyes of a recorder, or of none. */
+export function watchedBy<T>(next: Recorder | undefined, work: () => T): T {
+  const before = recorder;
+  recorder = next;
+  try {
+    return work();
+  } finally {
+    recorder = before;
+  }
+}
+
 export class Tensor {
   readonly shape: readonly number[];
   readonly dtype: DType;
@@ -142,7 +171,11 @@ export class Tensor {
 
   /** Entry by entry; the other tensor is repeated along dimensions of length 1. */
   add(other: Tensor): Tensor {
-    return this.entrywise("add", other);
+    return this.entrywise("add", other, {
+      inputs: [this, other],
+      reads: [],
+      backward: (gradient) => [gradient, () => summedTo(gradient, other)],
+    });
   }
 
   sub(other: Tensor): Tensor {
@@ -157,11 +190,11 @@ export class Tensor {
     return this.entrywise("div", other);
   }
 
-  private entrywise(operation: "add" | "sub" | "mul" | "div", other: Tensor): Tensor {
+  private entrywise(operation: "add" | "sub" | "mul" | "div", other: Tensor, derivative?: Derivative): Tensor {
     const fits = other.shape.every((n, i) => n === 1 || n === this.shape[i + this.shape.length - other.shape.length]);
     if (!fits || other.dtype !== this.dtype)
       throw new ShapeError(operation, `${describe(this)} or a shape that repeats to it`, describe(other));
-    return wrap(operation, () => this.handle[operation](other.handle));
+    return wrap(operation, () => this.handle[operation](other.handle), derivative);
   }
 
   scale(factor: number): Tensor {
@@ -206,11 +239,38 @@ export class Tensor {
       throw new ShapeError("matmul", `${this.dtype} of ${this.columns} rows`, describe(other));
     return wrap("matmul", () => this.handle.matmul(other.handle));
   }
+
+  /** This matrix times another transposed, t x n times (m x n)^T: rows through a linear map. */
+  matmulTransposed(other: Tensor): Tensor {
+    if (this.columns !== other.columns || this.dtype !== other.dtype)
+      throw new ShapeError("matmulTransposed", `${this.dtype} of ${this.columns} columns`, describe(other));
+    const transposed = other.handle.transpose();
+    try {
+      return wrap("matmulTransposed", () => this.handle.matmul(transposed), {
+        inputs: [this, other],
+        backward: (gradient) => [() => gradient.matmul(other), () => scope(() => gradient.T.matmul(this))],
+      });
+    } finally {
+      transposed.dispose();
+    }
+  }
+}
+
+/** A gradient added up along the columns where a single row was repeated. */
+function summedTo(gradient: Tensor, { shape }: Tensor): Tensor {
+  return shape[0] === 1 && gradient.rows > 1 ? gradient.columnSums() : gradient;
 }
 
 /** Wraps a native result, registered with the open scope. */
-export function wrap(operation: string, run: () => Binding.Tensor): Tensor {
-  return new Tensor(call(operation, run));
+export function wrap(operation: string, run: () => Binding.Tensor, derivative?: Derivative): Tensor {
+  const output = new Tensor(call(operation, run));
+  recorder?.note(operation, output, derivative);
+  return output;
+}
+
+/** Wraps several results of one native operation. */
+export function wrapAll(operation: string, run: () => Binding.Tensor[]): Tensor[] {
+  return call(operation, run).map((handle) => wrap(operation, () => handle));
 }
 
 /** For messages: dtype and shape. */
@@ -252,7 +312,7 @@ export function scope<T>(work: () => T): T {
     return result;
   } finally {
     scopes.pop();
-    for (const tensor of made) if (!kept.has(tensor)) tensor.dispose();
+    for (const tensor of made) if (!kept.has(tensor) && !recorder?.adopt(tensor)) tensor.dispose();
     const outer = scopes.at(-1);
     if (outer) outer.push(...[...kept].filter((tensor) => made.includes(tensor)));
   }
