@@ -101,6 +101,15 @@ describe("compress", () => {
     expect(existsSync(`${a}.statistics`)).toBe(false);
   });
 
+  test("last-blocks leaves the first blocks as they are, and says what its blocks keep of all", async () => {
+    const result = await compress({ out: out("last"), allocate: "last-blocks", blocks: 2, blockKeep: 0.46 });
+    const factored = result.projections.map(({ name }) => Number(/\d+/.exec(name)?.[0]));
+    expect(new Set(factored)).toEqual(new Set([4, 5]));
+    expect(result.keep).toBe(0.82);
+    expect(Math.abs(result.keptProjections - 0.82)).toBeLessThan(0.01);
+    expect(result.keptTotal).toBeGreaterThan(result.keptProjections);
+  });
+
   test("a compressed model works as MODEL, but not for another compression", async () => {
     const folder = out("again");
     await compress({ out: folder });
@@ -236,6 +245,12 @@ describe("bad input gets a named error and leaves nothing", () => {
     await refused({ out: out("x"), method: "svd-lm" }, UsageError, /did you mean svd-llm/);
     await refused({ out: out("x"), allocate: "unifrom" }, UsageError, /did you mean uniform/);
     await refused({ out: out("x"), include: "(" }, UsageError, /--include/);
+  });
+  test("blocks that are not there, or for an allocation that reads none", async () => {
+    const allocate = "last-blocks";
+    await refused({ out: out("x"), allocate, blocks: 7 }, UsageError, /--blocks 7: expected at most the 6 blocks/);
+    await refused({ out: out("x"), blocks: 2 }, UsageError, /last-blocks alone, got uniform/);
+    await refused({ out: out("x"), allocate, blockKeep: 0.5 }, UsageError, /give it with --blocks/);
   });
   test("a method that measures, without a text", async () => {
     await refused({ out: out("x"), calibration: undefined }, UsageError, /--calibration/);

@@ -46,6 +46,9 @@ export interface Target {
   readonly keep: number;
   /** Ranks are multiples of it. */
   readonly rankMultiple: number;
+  /** `last-blocks`: how many blocks, and the fraction kept of each of their projections; by default both follow from `keep`. */
+  readonly blocks?: number | undefined;
+  readonly blockKeep?: number | undefined;
 }
 
 export interface Allocation {

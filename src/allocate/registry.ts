@@ -5,9 +5,10 @@ import type { Allocator } from "./allocator.ts";
 import { auto } from "./auto.ts";
 import { energy } from "./energy.ts";
 import { kl } from "./kl.ts";
+import { lastBlocks } from "./last-blocks.ts";
 import { uniform } from "./uniform.ts";
 
-export const ALLOCATORS: readonly Allocator[] = [uniform, energy, kl, auto];
+export const ALLOCATORS: readonly Allocator[] = [uniform, lastBlocks, energy, kl, auto];
 
 /** @throws UsageError naming the known rules. */
 export function allocatorNamed(name: string): Allocator {

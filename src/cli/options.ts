@@ -26,6 +26,13 @@ export const COMPRESS = [
     .argParser(numberIn(0, 1, { open: true }))
     .default(compress.keep),
   option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
+  option("--blocks <n>", "last-blocks: how many blocks to compress (default: as many as its paper does at --keep)").argParser(
+    wholeNumber(1),
+  ),
+  option(
+    "--block-keep <fraction>",
+    "last-blocks: share to keep of each projection in them, with --blocks in place of --keep",
+  ).argParser(numberIn(0, 1, { open: true })),
   option(
     "--calibration <files...>",
     "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields; several, after MODEL, share the windows: FILE:WEIGHT",

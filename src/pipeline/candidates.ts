@@ -1,5 +1,6 @@
 /** What a compression may replace: the model's projections that the user did not exclude, and whole MLPs of them. */
 import type { Allocation, ChannelCandidate, Curve, ProjectionCandidate } from "../allocate/allocator.ts";
+import { blockSizes, keepOf, lastBlocks } from "../allocate/last-blocks.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { UsageError } from "../errors.ts";
 import type { Model } from "../models/load.ts";
@@ -33,6 +34,22 @@ function pattern(option: string, source: string | undefined): RegExp | undefined
   } catch (cause) {
     throw new UsageError(`--${option} ${source}: is not a regular expression (${(cause as Error).message})`);
   }
+}
+
+/**
+ * The options with the fraction that is kept, where `last-blocks` is told its blocks and what they keep.
+ * @throws UsageError when another allocator is told so, or only half of it.
+ */
+export function withScheduledKeep(model: Model, options: Options): Options {
+  const { allocate, blocks, blockKeep } = options;
+  if (blocks === undefined && blockKeep === undefined) return options;
+  if (allocate !== lastBlocks.name)
+    throw new UsageError(`--blocks and --block-keep are read by --allocate last-blocks alone, got ${allocate}; leave them out`);
+  if (blocks === undefined)
+    throw new UsageError(`--block-keep ${blockKeep}: expected the number of blocks too; give it with --blocks`);
+  if (blockKeep === undefined) return options;
+  const sizes = [...blockSizes(candidatesOf(model, options)).values()];
+  return { ...options, keep: Number(keepOf({ blocks, blockKeep }, sizes).toFixed(4)) };
 }
 
 /** The allocator's choice. */

@@ -1,7 +1,7 @@
 /** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { existsSync, rmSync } from "node:fs";
+import { basename } from "node:path";
 import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { type Calibration, readCalibration } from "../calibrate/sources.ts";
@@ -15,11 +15,12 @@ import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import { sumWindows } from "./calibrate.ts";
-import { allocate } from "./candidates.ts";
+import { allocate, withScheduledKeep } from "./candidates.ts";
 import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
 import { measureModules } from "./measurements.ts";
+import { modelFingerprint } from "./model-fingerprint.ts";
 import { checkFree } from "./output-folder.ts";
 import { checkMemory, type Options, type Plan, planCompression } from "./plan.ts";
 import type { CompressPlan, CompressResult } from "./results.ts";
@@ -47,8 +48,9 @@ export async function compress(given: Options, job: Job): Promise<CompressResult
   checkFree(given.out);
   const model = await loadModel(given.model, job);
   checkOptions(model, given);
-  const summed = await statisticsOf(model, given, job);
-  const options = summed ? withStatistics(summed.temporary ? { ...given, calibration: undefined } : given, summed.folder) : given;
+  const asked = withScheduledKeep(model, given);
+  const summed = await statisticsOf(model, asked, job);
+  const options = summed ? withStatistics(summed.temporary ? { ...asked, calibration: undefined } : asked, summed.folder) : asked;
   const plan = planCompression(model, options, allocationOf(model, options, summed?.folder, job));
   if (summed) checkPropagation(plan);
   if (options.dryRun) return plan.summary;
@@ -158,27 +160,16 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
     memoryBytes: _memory,
     ...rest
   } = options;
-  const weights = createHash("sha256").update(
-    JSON.stringify([model.configJson, [...model.checkpoint.tensors], fileStamps(model.path)]),
-  );
   const ranks = createHash("sha256").update(JSON.stringify([...plan.ranks, ...plan.widths]));
   return {
     version: VERSION,
-    model: weights.digest("hex"),
+    model: modelFingerprint(model),
     calibration: calibrationSha256,
     ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, value ?? null])),
     propagate: plan.propagate,
     dtype: plan.dtype,
     ranks: ranks.digest("hex"),
   };
-}
-
-/** Sizes and times of the model's files: a changed model has others. */
-function fileStamps(path: string): unknown[] {
-  const files = statSync(path).isDirectory() ? readdirSync(path).map((name) => join(path, name)) : [path];
-  return files
-    .filter((file) => /\.(safetensors|gguf)$/.test(file))
-    .map((file) => [basename(file), statSync(file).size, statSync(file).mtimeMs]);
 }
 
 function runBlocks(run: Run, windows: readonly Uint32Array[]): void {

@@ -1,4 +1,7 @@
-/** What tells two models apart wherever they lie: stored statistics and sweeps belong to one. */
+/**
+ * What tells two models apart wherever they lie: interrupted runs, stored statistics and sweeps belong to one. A few megabytes
+ * of every weight file are read, however large it is.
+ */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";

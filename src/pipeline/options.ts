@@ -16,6 +16,9 @@ export const compressOptions = z.strictObject({
   /** Fraction of the parameters of the blocks' projections that is kept. */
   keep: keep.default(0.8),
   allocate: z.string().default("uniform"),
+  /** `last-blocks`: how many, and the fraction kept of each of their projections, which then decides `keep`. */
+  blocks: count.optional(),
+  blockKeep: keep.optional(),
   /** Calibration texts, `FILE` or `FILE:WEIGHT` each; data-free methods need none. */
   calibration: z
     .union([z.string(), z.array(z.string()).min(1)])

@@ -42,7 +42,8 @@ export function checkSweep({ methods, allocate, statistics, calibration }: Sweep
 /** The largest cell of the first method, from shapes alone: for what every cell shares, before anything is measured. */
 export function largestCell(model: Model, options: SweepSettings): CellPlan {
   const keep = Math.max(...options.keeps);
-  const plain = { ...cellOptions(options, options.methods[0] as string, keep), allocate: "uniform" };
+  const allocate = allocatorNamed(options.allocate).needs === "shapes" ? options.allocate : "uniform";
+  const plain = { ...cellOptions(options, options.methods[0] as string, keep), allocate };
   return { keep, plan: planCompression(model, plain) };
 }
 
