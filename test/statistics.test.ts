@@ -68,14 +68,47 @@ function sumsOf(name: string, block: number): Float64Array[] {
 test("the statistics of two halves, merged, are those of the whole, within the rounding of f32 products", async () => {
   const { tokens, texts } = await merge("merged", "first", "second");
   expect({ tokens, texts: texts.length }).toEqual({ tokens: 8 * 128, texts: 2 });
-  const [merged, whole] = [sumsOf("merged", 3), sumsOf("both", 3)];
-  expect(merged.length).toBe(8);
-  for (const [i, values] of merged.entries()) {
+  expectSameSums("merged", "both");
+});
+
+/** Of block 3, within the rounding of f32 products. */
+function expectSameSums(name: string, other: string): void {
+  const [sums, whole] = [sumsOf(name, 3), sumsOf(other, 3)];
+  expect(sums.length).toBe(8);
+  for (const [i, values] of sums.entries()) {
     const expected = whole[i] as Float64Array;
     const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const worst = values.reduce((most, value, j) => Math.max(most, Math.abs(value - (expected[j] as number))), 0);
     expect(worst / largest).toBeLessThan(1e-6);
   }
+}
+
+describe("a mixture of prompts", () => {
+  const prompts = [
+    "Question: What do whales eat?\nAnswer:",
+    "Question: Is the sea salt?\nPassage: The sea is salt, as all know.\nAnswer:",
+  ];
+  const files = prompts.map((_, i) => at(`task-${i}.jsonl`));
+  beforeAll(() => {
+    for (const [i, context] of prompts.entries())
+      writeFileSync(files[i] as string, JSON.stringify({ context, choices: ["small fish"], label: 0 }));
+  });
+
+  test("is summed as each prompt alone: none sees another, nothing is padded", async () => {
+    const { tokens } = await sum("mixture", files, 2);
+    for (const [i, file] of files.entries()) await sum(`prompt-${i}`, [file], 1);
+    expect((await merge("prompts", "prompt-0", "prompt-1")).tokens).toBe(tokens);
+    expectSameSums("mixture", "prompts");
+  });
+
+  test("serves compressed propagation and measuring allocators too", async () => {
+    const options = { calibration: files, samples: 2, keep: 0.7 };
+    const rom = await run({ out: "mixture-rom", method: "rom", ...options });
+    const measured = await run({ out: "mixture-kl", allocate: "kl", ...options });
+    expect(Math.abs(rom.keptProjections - 0.7)).toBeLessThan(0.02);
+    // The losses of 34 tokens vanish long before the size is spent.
+    expect(measured.keptProjections).toBeLessThanOrEqual(0.7);
+  });
 });
 
 test("the triangle of a site holds no value twice", () => {

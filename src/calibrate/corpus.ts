@@ -29,5 +29,10 @@ export function sampleWindows(tokens: Uint32Array, samples: number, window: numb
       `${file}: ${samples} windows of ${window} tokens were asked for, the text holds ${windows.length}; ${remedy}`,
     );
   }
-  return Array.from({ length: samples }, (_, i) => windows[Math.floor((i * windows.length) / samples)] as Uint32Array);
+  return evenly(windows, samples);
+}
+
+/** `count` items spread evenly over all: item i of N is number floor(i B / N) of B. */
+export function evenly<T>(items: readonly T[], count: number): T[] {
+  return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)] as T);
 }

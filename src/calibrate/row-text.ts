@@ -4,27 +4,42 @@ import type { JsonObject } from "../formats/json.ts";
 import { type ChatMessage, renderConversation } from "../tokenizer/chat.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
-export interface RowPlace {
-  readonly file: string;
-  /** `line 3`, `row 3`. */
-  readonly where: string;
+/** A task's row with its right answer; undefined for a row that is none of a task's. */
+export type PromptOf = (file: string, fields: JsonObject, line: number) => string | undefined;
+
+export interface RowReading {
+  readonly promptOf: PromptOf;
   /** Whose chat template renders conversations; without it, they are refused. */
   readonly chat?: Tokenizer | undefined;
 }
 
+export interface RowPlace {
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+}
+
+export interface RowText {
+  readonly text: string;
+  /** What parts it from the next: a blank line, or nothing where the chat template has ended it. */
+  readonly gap: string;
+  /** A task's, which is a window of its own. */
+  readonly isPrompt: boolean;
+}
+
 /**
- * The text of a row, and what parts it from the next: a blank line, or what the chat template ends a conversation with.
- * With a chat template, a conversation goes first: `messages`, or `instruction` with `output`. Then `text`; then a task's
- * `context`, `choices` and `label` as context and right choice (what ROM calibrates on). @throws FormatError for any other row.
+ * The text of a row. With a chat template, a conversation goes first: `messages`, or `instruction` with `output`. Then `text`;
+ * then a task's question with its right answer. @throws FormatError for any other row.
  */
-export function rowText(fields: JsonObject, place: RowPlace): { readonly text: string; readonly gap: string } {
-  const messages = place.chat ? conversation(fields) : undefined;
-  if (place.chat && messages) return { text: renderConversation(place.chat, messages), gap: "" };
-  const text = typeof fields.text === "string" ? fields.text : taskText(fields);
-  if (text !== undefined) return { text, gap: "\n\n" };
+export function rowText(fields: JsonObject, { file, line }: RowPlace, { promptOf, chat }: RowReading): RowText {
+  const messages = chat ? conversation(fields) : undefined;
+  if (chat && messages) return { text: renderConversation(chat, messages), gap: "", isPrompt: false };
+  if (typeof fields.text === "string") return { text: fields.text, gap: "\n\n", isPrompt: false };
+  const prompt = promptOf(file, fields, line);
+  if (prompt !== undefined) return { text: prompt, gap: "\n\n", isPrompt: true };
   const names = Object.keys(fields).slice(0, 8).join(", ");
   const remedy = conversation(fields) ? "render conversations with --chat-template" : "name the column of text so";
-  throw new FormatError(place.file, `${place.where} has no "text" field, only ${names || "none"}; ${remedy}`);
+  throw new FormatError(file, `line ${line} has no "text" field, only ${names || "none"}; ${remedy}`);
 }
 
 function conversation(fields: JsonObject): readonly ChatMessage[] | undefined {
@@ -44,10 +59,4 @@ function isConversation(value: unknown): value is readonly ChatMessage[] {
     return typeof role === "string" && typeof content === "string";
   };
   return Array.isArray(value) && value.length > 0 && value.every(isMessage);
-}
-
-function taskText({ context, choices, label }: JsonObject): string | undefined {
-  const choice = Array.isArray(choices) ? choices[Number(label ?? Number.NaN)] : undefined;
-  if (typeof context !== "string" || typeof choice !== "string") return undefined;
-  return context === "" ? choice : `${context} ${choice}`;
 }

@@ -6,10 +6,11 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { FormatError, StorageError, UnsupportedError, UsageError } from "../errors.ts";
+import { answeredPrompt as promptOf } from "../evaluate/tasks/questions.ts";
 import { readJson } from "../formats/json.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { readText } from "./corpus.ts";
-import { parseSource, readCalibration, readSource, shareOut } from "./sources.ts";
+import { parseSource, readCalibration, readSource as readWith, shareOut } from "./sources.ts";
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const parquet = (name: string) => path(`test/golden/parquet/${name}.parquet`);
@@ -27,6 +28,7 @@ const chat = Tokenizer.fromJson(readJson(path("assets/pequod-5m/tokenizer.json")
   chat_template:
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
 });
+const readSource = (file: string, template?: Tokenizer) => readWith(file, { promptOf, ...(template ? { chat: template } : {}) });
 const weights = (...list: number[]) => list.map((weight, i) => ({ file: `${i}.txt`, weight }));
 
 describe("weights", () => {
@@ -74,7 +76,7 @@ describe("weights", () => {
 });
 
 describe("windows", () => {
-  const options = { tokenizer: plain, samples: 6, window: 8, chatTemplate: false };
+  const options = { tokenizer: plain, samples: 6, window: 8, chatTemplate: false, promptOf };
   const a = write("a.txt", "The whale swam away from the ship. ".repeat(40));
   const b = write("b.txt", "The Congress of the United States. ".repeat(40));
 
@@ -107,6 +109,39 @@ describe("windows", () => {
   });
 });
 
+describe("a mixture of tasks", () => {
+  const question = (i: number, words: number) => ({ context: "The whale ".repeat(words), choices: [`swam ${i}.`], label: 0 });
+  const long = write(
+    "long.jsonl",
+    Array.from({ length: 9 }, (_, i) => question(i, 20)),
+  );
+  const short = write(
+    "short.jsonl",
+    Array.from({ length: 5 }, (_, i) => question(i, i + 1)),
+  );
+  const options = { tokenizer: plain, samples: 6, window: 16, chatTemplate: false, promptOf };
+
+  test("gives equal parts, each prompt a window of its own length, cut at the window", async () => {
+    const { windows } = await readCalibration([long, short], options);
+    const prompts = [...((await readSource(long)) as string[]), ...((await readSource(short)) as string[])];
+    const expected = [0, 3, 6, 9 + 0, 9 + 1, 9 + 3].map((i) => plain.encode(prompts[i] as string).slice(0, 16));
+    expect(windows.map((window) => [...window])).toEqual(expected.map((window) => [...window]));
+    expect(new Set(windows.map(({ length }) => length)).size).toBeGreaterThan(2);
+  });
+
+  test("mixes with texts", async () => {
+    const text = write("mixed.txt", "The whale swam away from the ship. ".repeat(40));
+    const { windows } = await readCalibration([text, short], options);
+    expect(windows.slice(0, 3).map(({ length }) => length)).toEqual([16, 16, 16]);
+  });
+
+  test("too few prompts, or an empty one, are refused", async () => {
+    await expect(readCalibration([short], options)).rejects.toThrow(`${short}: 6 prompts were asked for, the file holds 5`);
+    const empty = write("empty.jsonl", [{ context: "", choices: [""], label: 0 }]);
+    await expect(readCalibration([empty], { ...options, samples: 1 })).rejects.toThrow(FormatError);
+  });
+});
+
 describe("rows", () => {
   test("text goes first, then the right choice after its context", async () => {
     const rows = [
@@ -115,6 +150,17 @@ describe("rows", () => {
       { context: "", choices: ["Ann ran.", "Sue ran."], label: 0 },
     ];
     expect(await readSource(write("rows.jsonl", rows))).toBe("One.\n\nThe sea is wet\n\nAnn ran.");
+  });
+
+  test("that all are a task's stay apart, prepared or as the data set has them", async () => {
+    const prepared = [
+      { context: "The sea is", choices: ["dry", "wet"], label: 1 },
+      { context: "", choices: ["Ann ran.", "Sue ran."], label: 0 },
+    ];
+    expect(await readSource(write("prepared.jsonl", prepared))).toEqual(["The sea is wet", "Ann ran."]);
+    const published = [{ goal: "Keep warm", sol1: "a coat", sol2: "a kite", label: 0 }];
+    expect(await readSource(write("piqa.jsonl", published))).toEqual(["Question: Keep warm\nAnswer: a coat"]);
+    await expect(readSource(write("boolq.jsonl", published))).rejects.toThrow('line 1, "passage": expected a text');
   });
 
   test("conversations go through the chat template, complete and one after the other", async () => {
@@ -138,7 +184,7 @@ describe("rows", () => {
       'line 1 has no "text" field, only messages; render conversations with --chat-template',
     ],
     [[{ text: "a" }, { body: "b" }], 'line 2 has no "text" field, only body'],
-    [[{ context: "a", choices: ["b"], label: 3 }], 'line 1 has no "text" field, only context, choices, label'],
+    [[{ context: "a", choices: ["b"], label: 3 }], 'line 1, "label": expected a whole number from 0 to 0, got 3'],
     [[], "expected rows of text, found none"],
   ])("%j is refused", async (rows, message) => {
     const file = write("bad.jsonl", rows);
@@ -158,7 +204,7 @@ describe("Parquet", () => {
   });
 
   test("rows without a column of text are read as a task's", async () => {
-    expect(await readSource(parquet("task-rows"))).toBe("The sea is wet\n\nIce is cold");
+    expect(await readSource(parquet("task-rows"))).toEqual(["The sea is wet", "Ice is cold"]);
   });
 
   test("a compression that cannot be read is named", async () => {

@@ -1,7 +1,7 @@
 /**
  * Calibration text from one or several files: text, `.jsonl` and `.parquet`, each with a weight (`notes.txt:2`). The windows are
- * shared out in proportion to the weights, and each source's are sampled by the fixed convention (corpus.ts). Windows are full:
- * there is no padding, so none is ever counted in a sum.
+ * shared out in proportion to the weights, and each source's are sampled by the fixed convention (corpus.ts). A text gives full
+ * windows; a task's rows are prompts, each a window as long as it is (ROM's mixture of tasks). Nothing is ever padded.
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -10,8 +10,8 @@ import type { JsonObject } from "../formats/json.ts";
 import { readJsonLines, readTextFile } from "../formats/json-lines.ts";
 import { readParquet } from "../formats/parquet.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { sampleWindows } from "./corpus.ts";
-import { rowText } from "./row-text.ts";
+import { evenly, sampleWindows } from "./corpus.ts";
+import { type PromptOf, type RowReading, rowText } from "./row-text.ts";
 
 export interface Source {
   readonly file: string;
@@ -21,9 +21,10 @@ export interface Source {
 
 export interface CalibrationOptions {
   readonly tokenizer: Tokenizer;
-  /** Windows in all, and tokens a window. */
+  /** Windows in all, and tokens a window; of a prompt, at most. */
   readonly samples: number;
   readonly window: number;
+  readonly promptOf: PromptOf;
   /** Render conversations with the model's chat template. */
   readonly chatTemplate: boolean;
 }
@@ -36,16 +37,33 @@ export interface Calibration {
 
 /** The windows of all sources, source after source. @throws UsageError when a text is too short, naming its file. */
 export async function readCalibration(sources: readonly string[], options: CalibrationOptions): Promise<Calibration> {
+  const { tokenizer, samples, window, promptOf, chatTemplate } = options;
   const parsed = sources.map(parseSource);
-  const shares = shareOut(parsed, options.samples);
+  const shares = shareOut(parsed, samples);
   const windows: Uint32Array[] = [];
   const digests: string[] = [];
   for (const [i, { file }] of parsed.entries()) {
-    const text = await readSource(file, options.chatTemplate ? options.tokenizer : undefined);
-    windows.push(...sampleWindows(options.tokenizer.encode(text), shares[i] as number, options.window, file));
-    digests.push(sha256(text));
+    const share = shares[i] as number;
+    const source = await readSource(file, { promptOf, ...(chatTemplate ? { chat: tokenizer } : {}) });
+    windows.push(
+      ...(typeof source === "string"
+        ? sampleWindows(tokenizer.encode(source), share, window, file)
+        : samplePrompts(source, share, file).map((prompt) => tokenizer.encode(prompt).subarray(0, window))),
+    );
+    digests.push(sha256(typeof source === "string" ? source : JSON.stringify(source)));
   }
   return { windows, sha256: digests.length === 1 ? (digests[0] as string) : sha256(JSON.stringify([shares, digests])) };
+}
+
+/** @throws UsageError when there are fewer, FormatError when one is empty. */
+function samplePrompts(prompts: readonly string[], samples: number, file: string): string[] {
+  if (prompts.length < samples)
+    throw new UsageError(
+      `${file}: ${samples} prompts were asked for, the file holds ${prompts.length}; give a longer file, or a smaller --samples`,
+    );
+  const chosen = evenly(prompts, samples);
+  if (chosen.some((prompt) => prompt === "")) throw new FormatError(file, "expected questions with answers, found an empty one");
+  return chosen;
 }
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -72,20 +90,20 @@ export function shareOut(sources: readonly Source[], samples: number): number[] 
   throw new UsageError(`${empty.file}: none of the ${samples} windows falls to it; raise --samples or its weight`);
 }
 
-/** A source's text: `.jsonl` and `.parquet` rows joined by a blank line (conversations by nothing), anything else as it is. */
-export async function readSource(file: string, chat?: Tokenizer): Promise<string> {
+/**
+ * A source's text: `.jsonl` and `.parquet` rows joined by a blank line (conversations by nothing), anything else as it is.
+ * Rows that all are a task's stay apart: its prompts.
+ */
+export async function readSource(file: string, reading: RowReading): Promise<string | string[]> {
   if (!/\.(jsonl|parquet)$/.test(file)) return readTextFile(file);
-  const rows = file.endsWith(".jsonl") ? jsonRows(file) : await parquetRows(file, chat);
+  const rows = file.endsWith(".jsonl") ? readJsonLines(file) : await parquetRows(file, reading);
   if (rows.length === 0) throw new FormatError(file, "expected rows of text, found none");
-  const texts = rows.map(([where, fields]) => rowText(fields, { file, where, chat }));
+  const texts = rows.map(({ line, fields }) => rowText(fields, { file, line }, reading));
+  if (texts.every(({ isPrompt }) => isPrompt)) return texts.map(({ text }) => text);
   return texts.map(({ text, gap }, i) => (i === texts.length - 1 ? text : text + gap)).join("");
 }
 
-type Located = readonly [where: string, fields: JsonObject];
-
-const jsonRows = (file: string): Located[] => readJsonLines(file).map(({ line, fields }) => [`line ${line}`, fields]);
-
-async function parquetRows(file: string, chat: Tokenizer | undefined): Promise<Located[]> {
+async function parquetRows(file: string, { chat }: RowReading): Promise<{ line: number; fields: JsonObject }[]> {
   const rows = await readParquet(file, chat ? "messages" : "text");
-  return rows.map((fields, i) => [`row ${i + 1}`, fields]);
+  return rows.map((fields, i) => ({ line: i + 1, fields }));
 }

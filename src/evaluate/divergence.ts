@@ -2,7 +2,7 @@
  * What a replacement does to the model's predictions: KL(dense || replaced), a token's mean in nats, each replacement alone.
  * All variants ride through the blocks together, so that one block's weights are in memory at a time.
  */
-import { advanceBatches, type Batch, disposeBatches, embedWindows, logitsOf, readHead } from "../models/forward.ts";
+import { advanceBatches, type Batch, disposeBatches, embedWindows, logitsOf, readHead, sequencesOf } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { type BlockWeights, forwardBlock } from "../models/model.ts";
 import { readBlock } from "../models/weights.ts";
@@ -29,8 +29,7 @@ export function divergences(
     for (let block = 0; block < model.config.blocks; block++) {
       scope(() => advanceAll(model, block, { dense, variants, variantsOf, between: () => between(block) }));
     }
-    const length = windows[0]?.length ?? 0;
-    return scope(() => compare(model, dense, variants, length));
+    return scope(() => compare(model, dense, variants));
   } finally {
     for (const batches of [dense, ...variants.values()]) disposeBatches(batches);
   }
@@ -61,23 +60,18 @@ function advanceAll(model: Model, block: number, { dense, variants, variantsOf, 
 }
 
 /** The mean divergence of each variant over the positions that have context. */
-function compare(
-  model: Model,
-  dense: readonly Batch[],
-  variants: ReadonlyMap<string, Batch[]>,
-  length: number,
-): Map<string, number> {
+function compare(model: Model, dense: readonly Batch[], variants: ReadonlyMap<string, Batch[]>): Map<string, number> {
   const head = readHead(model);
   const totals = new Map([...variants.keys()].map((name) => [name, 0]));
   let rows = 0;
-  dense.forEach(({ x, run }, i) => {
-    const positions = withContext(run.sequences, length);
+  dense.forEach((batch, i) => {
+    const positions = withContext(batch);
     for (let start = 0; start < positions.length; start += LOGIT_ROWS) {
       const part = positions.slice(start, start + LOGIT_ROWS);
       rows += part.length;
       scope(() => {
         const logits = (stream: Tensor) => logitsOf(model, head, stream.selectRows(part));
-        const reference = logits(x);
+        const reference = logits(batch.x);
         for (const [name, batches] of variants) {
           const divergence = scope(() => klDivergence(reference, logits((batches[i] as Batch).x)));
           totals.set(name, (totals.get(name) as number) + divergence.reduce((a, b) => a + b, 0));
@@ -89,9 +83,9 @@ function compare(
 }
 
 /** Rows of a batch whose position in their window has enough context. */
-function withContext(sequences: number, length: number): number[] {
-  const first = Math.floor(CONTEXT * length);
-  return Array.from({ length: sequences }, (_, s) =>
-    Array.from({ length: length - first }, (_, i) => s * length + first + i),
-  ).flat();
+function withContext(batch: Batch): number[] {
+  return sequencesOf(batch).flatMap(({ start, end }) => {
+    const first = start + Math.floor(CONTEXT * (end - start));
+    return Array.from({ length: end - first }, (_, i) => first + i);
+  });
 }

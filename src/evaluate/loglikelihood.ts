@@ -3,10 +3,18 @@
  * tasks compare. Log-softmax f32, sums f64. The requests of one question share what they begin with, which is computed once.
  */
 import { NumericsError } from "../errors.ts";
-import { BATCH_TOKENS, type Batch, disposeBatches, forwardBatches, type Head, logitsOf, readHead } from "../models/forward.ts";
+import {
+  BATCH_TOKENS,
+  type Batch,
+  disposeBatches,
+  embedRows,
+  forwardBatches,
+  type Head,
+  logitsOf,
+  readHead,
+} from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
-import { EMBEDDING } from "../models/weights.ts";
-import { embed, keep, negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
+import { negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
 import { type Packing, type Prediction, packQuestions, type Request } from "./packing.ts";
 import { greedy } from "./sample.ts";
 
@@ -70,7 +78,7 @@ interface Sum {
 }
 
 function scoreGroup(model: Model, group: readonly Packing[], sums: Sum[], progress: (fraction: number) => void): void {
-  const batches = embedPackings(model, group);
+  const batches = embedRows(model, group);
   const steps = batches.length * (model.config.blocks + 1);
   let step = 0;
   const between = () => progress(step++ / steps);
@@ -86,18 +94,6 @@ function scoreGroup(model: Model, group: readonly Packing[], sums: Sum[], progre
   } finally {
     disposeBatches(batches);
   }
-}
-
-function embedPackings(model: Model, group: readonly Packing[]): Batch[] {
-  return scope(() => {
-    const longest = group.reduce((most, { positions }) => positions.reduce((a, b) => Math.max(a, b + 1), most), 0);
-    const { cos, sin } = model.architecture.positions(model.config, 0, longest);
-    const table = model.checkpoint.read(EMBEDDING);
-    return group.map(({ tokens, positions, spans }) => {
-      const rotation = keep({ cos: cos.selectRows(positions), sin: sin.selectRows(positions) });
-      return { run: { sequences: spans.length, positions: rotation, spans }, x: keep(embed(table, tokens)) };
-    });
-  });
 }
 
 /** Adds the log-probabilities of a batch's predictions to their requests' sums. */

@@ -2,6 +2,7 @@
  * Token sequences of unequal length laid out in the rows of a batch. The sequences of one question begin alike, so what
  * they share is laid out once, and each sequence's own tokens see it as their prefix. Padding is never needed.
  */
+import type { Rows } from "../models/forward.ts";
 import type { RowRange, Span } from "../models/model.ts";
 
 /** Tokens given, and tokens whose likelihood after them is asked for. */
@@ -18,11 +19,8 @@ export interface Prediction {
   readonly request: number;
 }
 
-/** Rows of one forward pass: a token id and its position in each, and what is read from the logits. */
-export interface Packing {
-  readonly tokens: Uint32Array;
-  readonly positions: Uint32Array;
-  readonly spans: readonly Span[];
+/** Rows of one forward pass, and what is read from the logits. */
+export interface Packing extends Rows {
   readonly predictions: readonly Prediction[];
 }
 

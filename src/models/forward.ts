@@ -5,23 +5,24 @@
 import { NumericsError } from "../errors.ts";
 import { dispose, embed, keep, rmsNorm, scope, type Tensor } from "../tensor/index.ts";
 import type { Model } from "./load.ts";
-import type { BlockWeights, Run } from "./model.ts";
+import type { BlockWeights, RowRange, Run, Span } from "./model.ts";
 import { forwardBlock } from "./model.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, readBlock } from "./weights.ts";
 
 /** Rows that go through a block together: enough for the matrix products, few enough for the cache. */
 export const BATCH_TOKENS = 2048;
 
-/** Windows of equal length that run through the blocks together, and their residual stream. */
+/** Windows that run through the blocks together, and their residual stream. */
 export interface Batch {
   readonly run: Run;
-  /** (sequences * window) x d */
+  /** A row for each token: t x d. */
   x: Tensor;
 }
 
-/** Looks up the windows (each `window` token ids) and groups them into batches. The caller disposes of each batch's x. */
+/** Looks up the windows' token ids and groups them into batches. The caller disposes of each batch's x. */
 export function embedWindows(model: Model, windows: readonly Uint32Array[]): Batch[] {
   const length = windows[0]?.length ?? 0;
+  if (windows.some((window) => window.length !== length)) return embedRows(model, unequalRows(windows));
   const positions = keep(model.architecture.positions(model.config, 0, length));
   const sequences = Math.max(1, Math.floor(BATCH_TOKENS / length));
   return scope(() => {
@@ -32,6 +33,56 @@ export function embedWindows(model: Model, windows: readonly Uint32Array[]): Bat
       return { run: { sequences: group.length, positions }, x };
     });
   });
+}
+
+/** Rows of one forward pass, each a token at a position of one of the sequences. */
+export interface Rows {
+  readonly tokens: Uint32Array;
+  readonly positions: Uint32Array;
+  readonly spans: readonly Span[];
+}
+
+/** Batches of sequences of unequal length, without padding. The caller disposes of each batch's x. */
+export function embedRows(model: Model, batches: readonly Rows[]): Batch[] {
+  return scope(() => {
+    const longest = batches.reduce((most, { positions }) => positions.reduce((a, b) => Math.max(a, b + 1), most), 0);
+    const { cos, sin } = model.architecture.positions(model.config, 0, longest);
+    const table = model.checkpoint.read(EMBEDDING);
+    return batches.map(({ tokens, positions, spans }) => {
+      const rotation = keep({ cos: cos.selectRows(positions), sin: sin.selectRows(positions) });
+      return { run: { sequences: spans.length, positions: rotation, spans }, x: keep(embed(table, tokens)) };
+    });
+  });
+}
+
+/** One window after the other, a new batch whenever it would pass BATCH_TOKENS rows. */
+function unequalRows(windows: readonly Uint32Array[]): Rows[] {
+  const groups: Uint32Array[][] = [];
+  let rows = Number.POSITIVE_INFINITY;
+  for (const window of windows) {
+    rows += window.length;
+    if (rows > BATCH_TOKENS) {
+      groups.push([]);
+      rows = window.length;
+    }
+    groups.at(-1)?.push(window);
+  }
+  return groups.map(laidOut);
+}
+
+function laidOut(windows: readonly Uint32Array[]): Rows {
+  let end = 0;
+  const spans = windows.map(({ length }): Span => {
+    end += length;
+    return { start: end - length, end };
+  });
+  return { tokens: concat(windows), positions: concat(windows.map((window) => Uint32Array.from(window.keys()))), spans };
+}
+
+/** The rows of each sequence of a batch. */
+export function sequencesOf({ run, x }: Batch): readonly RowRange[] {
+  const length = x.rows / run.sequences;
+  return run.spans ?? Array.from({ length: run.sequences }, (_, i) => ({ start: i * length, end: (i + 1) * length }));
 }
 
 function concat(parts: readonly Uint32Array[]): Uint32Array {

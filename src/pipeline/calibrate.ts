@@ -6,6 +6,7 @@ import { SiteSums } from "../calibrate/statistics.ts";
 import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
 import { type CalibrationText, STATISTICS_FORMAT, type StatisticsManifest } from "../calibrate/statistics-manifest.ts";
 import { UnsupportedError } from "../errors.ts";
+import { answeredPrompt } from "../evaluate/tasks/questions.ts";
 import { advanceBatches, BATCH_TOKENS, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { readBlock } from "../models/weights.ts";
@@ -15,6 +16,7 @@ import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
 import { PROCESS_BYTES, refuseAbove } from "./memory.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
+import { shortNames } from "./short-names.ts";
 import type { calibrateOptions } from "./sweep-options.ts";
 import type { CalibrateResult } from "./sweep-results.ts";
 
@@ -25,8 +27,8 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   const model = await loadModel(options.model, job);
   const calibration = await readCalibrationOf(model, options, job);
   const texts = [calibrationText(options.calibration, calibration)];
-  const { out, memoryBytes } = options;
-  const manifest = sumWindows(model, { out, windows: calibration.windows, texts, memoryBytes }, job);
+  const { out, window, memoryBytes } = options;
+  const manifest = sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
   return calibrateResult(options.out, manifest, elapsed());
 }
 
@@ -59,7 +61,7 @@ export function readCalibrationOf(
 ): Promise<Calibration> {
   job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
   const window = options.calibrationWindow ?? options.window;
-  return readCalibration(calibration, { tokenizer, samples, window, chatTemplate });
+  return readCalibration(calibration, { tokenizer, samples, window, chatTemplate, promptOf: answeredPrompt });
 }
 
 /** `sweep` has a window for evaluation too. */
@@ -70,25 +72,27 @@ interface CalibrationWindow {
 
 /** Where windows are from. */
 export function calibrationText(sources: readonly string[], { sha256, windows }: Calibration): CalibrationText {
-  return { text: sources.map((source) => basename(source)).join(", "), sha256, samples: windows.length };
+  return { text: shortNames(sources).join(", "), sha256, samples: windows.length };
 }
 
 export interface Sums {
   /** The folder to write. */
   readonly out: string;
-  /** Token ids, all of one length. */
+  /** Token ids. */
   readonly windows: readonly Uint32Array[];
   /** Where the windows are from. */
   readonly texts: readonly CalibrationText[];
+  /** Tokens a window; of a prompt, at most. */
+  readonly window: number;
   readonly memoryBytes?: number | undefined;
 }
 
 /** Runs the windows through the dense model and stores the sums of every site. */
-export function sumWindows(model: Model, { out, windows, texts, memoryBytes }: Sums, job: Job): StatisticsManifest {
+export function sumWindows(model: Model, { out, windows, texts, window, memoryBytes }: Sums, job: Job): StatisticsManifest {
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
-  const window = windows[0]?.length ?? 0;
-  checkMemory(model, windows.length * window, memoryBytes);
+  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
+  checkMemory(model, tokens, memoryBytes);
   const writer = new StatisticsWriter(out);
   let batches: Batch[] = [];
   try {
@@ -97,7 +101,7 @@ export function sumWindows(model: Model, { out, windows, texts, memoryBytes }: S
       job.progress({ stage: "calibrate", done: block, total: model.config.blocks, unit: "block" });
       scope(() => sumBlock(model, block, batches, writer, job));
     }
-    return writer.finish({ ...manifestOf(model, texts, { window, tokens: windows.length * window }), probes: probesOf(windows) });
+    return writer.finish({ ...manifestOf(model, texts, { window, tokens }), probes: probesOf(windows) });
   } catch (error) {
     writer.remove();
     throw error;
@@ -110,9 +114,10 @@ export function sumWindows(model: Model, { out, windows, texts, memoryBytes }: S
 const PROBES = 4;
 const PROBE_TOKENS = 256;
 
-/** A few windows spread evenly over all that were summed. */
+/** A few windows spread evenly over all that were summed; more where they are short. */
 function probesOf(windows: readonly Uint32Array[]): number[][] {
-  const count = Math.min(PROBES, windows.length);
+  const taken = windows.reduce((sum, { length }) => sum + Math.min(length, PROBE_TOKENS), 0);
+  const count = Math.min(windows.length, Math.ceil((PROBES * PROBE_TOKENS * windows.length) / taken));
   const chosen = Array.from(
     { length: count },
     (_, i) => windows[Math.floor(((i + 0.5) * windows.length) / count)] as Uint32Array,

@@ -1,10 +1,9 @@
 /** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
 import { createHash } from "node:crypto";
 import { existsSync, rmSync } from "node:fs";
-import { basename } from "node:path";
 import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
-import { type Calibration, readCalibration } from "../calibrate/sources.ts";
+import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { InterruptedError, StorageError, UnsupportedError, UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
@@ -14,7 +13,7 @@ import { COMPRESSED_PREFIX } from "../models/registry.ts";
 import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
-import { sumWindows } from "./calibrate.ts";
+import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import { allocate, withScheduledKeep } from "./candidates.ts";
 import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
@@ -104,20 +103,16 @@ async function statisticsOf(model: Model, options: Options, job: Job): Promise<S
     );
   if (!(options.resume && existsSync(out))) {
     rmSync(out, { recursive: true, force: true });
-    const { sha256, windows } = await textWindows(model, options, job);
-    const text = (options.calibration as string[]).map((source) => basename(source)).join(", ");
-    sumWindows(
-      model,
-      { out, windows, texts: [{ text, sha256, samples: windows.length }], memoryBytes: options.memoryBytes },
-      job,
-    );
+    const { window, memoryBytes } = options;
+    const calibration = await textWindows(model, options, job);
+    const texts = [calibrationText(options.calibration as string[], calibration)];
+    sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
   }
   return { folder: openStatistics(out, model), temporary: true };
 }
 
 function textWindows(model: Model, options: Options, job: Job): Promise<Calibration> {
-  job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
-  return readCalibration(options.calibration as string[], { ...options, tokenizer: model.tokenizer });
+  return readCalibrationOf(model, { ...options, calibration: options.calibration as string[] }, job);
 }
 
 function allocationOf(model: Model, options: Options, stored: StatisticsFolder | undefined, job: Job): Allocation {

@@ -61,8 +61,8 @@ function ownStatistics({ model, options, calibration }: Sweep, job: Job): Statis
   if (!calibration) return undefined;
   const out = join(options.out, "statistics");
   const texts = [calibrationText(options.calibration, calibration)];
-  const { windows } = calibration;
-  if (!existsSync(out)) sumWindows(model, { out, windows, texts, memoryBytes: options.memoryBytes }, job);
+  const { calibrationWindow: window, memoryBytes } = options;
+  if (!existsSync(out)) sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
   return openStatistics(out, model);
 }
 

@@ -1,6 +1,6 @@
 /** The files of a compressed model: weights under their stored names, config, tokenizer, manifest, model card. */
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readJson } from "../formats/json.ts";
 import { storage } from "../formats/storage.ts";
@@ -11,6 +11,7 @@ import { VERSION } from "../version.ts";
 import { MANIFEST, type Manifest } from "./manifest.ts";
 import type { Options, Plan } from "./plan.ts";
 import type { CompressResult } from "./results.ts";
+import { shortNames } from "./short-names.ts";
 
 /** transformers loads the folder through it, with `trust_remote_code=True`. */
 export const MODELING_FILE = "modeling_rankfold.py";
@@ -69,18 +70,10 @@ function manifestOf(model: Model, { out: _, options, ...made }: Made): Manifest 
     options: {
       ...options,
       model: isHubModel(model) ? options.model : basename(options.model),
-      calibration: shortNames(options.calibration),
+      calibration: options.calibration && shortNames(options.calibration),
     },
   };
 }
 
 /** Its name on the hub tells all where it comes from; a path would tell about this machine. */
 const isHubModel = ({ path, source }: Model) => path !== source;
-
-/** The files' names; with their folder's where two are called the same, as the files of data sets are. */
-function shortNames(sources: readonly string[] | undefined): string[] | undefined {
-  const nameOf = (source: string) => basename(source).replace(/:[\d.]+$/, "");
-  const isShared = (source: string) => (sources?.filter((other) => nameOf(other) === nameOf(source)).length ?? 0) > 1;
-  const folderOf = (source: string) => (isShared(source) ? `${basename(dirname(source))}/` : "");
-  return sources?.map((source) => folderOf(source) + basename(source));
-}

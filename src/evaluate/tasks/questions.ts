@@ -1,6 +1,9 @@
 /** The questions in a task's file. */
 import { FormatError } from "../../errors.ts";
+import type { JsonObject } from "../../formats/json.ts";
 import { readJsonLines } from "../../formats/json-lines.ts";
+import { multipleChoice } from "./multiple-choice.ts";
+import { taskOf } from "./registry.ts";
 import { Row } from "./row.ts";
 import { preparedQuestion, type Question, type Task } from "./task.ts";
 
@@ -15,4 +18,16 @@ export function readQuestions(file: string, task: Task, limit?: number): Questio
   });
   if (questions.length === 0) throw new FormatError(file, "expected rows of a task, found none; give one JSON object a line");
   return questions;
+}
+
+/**
+ * A task's row with its right answer, as a prompt: what ROM calibrates on. Undefined for a row that is none of a task's.
+ * @throws FormatError where the file is named after a task whose fields the row lacks.
+ */
+export function answeredPrompt(file: string, fields: JsonObject, line: number): string | undefined {
+  const row = new Row(fields, file, line);
+  const task = taskOf(file);
+  const question = preparedQuestion(row) ?? (task === multipleChoice ? undefined : task.question(row));
+  const right = question?.candidates[question.label];
+  return right && (right.context + right.continuation).trimStart();
 }
