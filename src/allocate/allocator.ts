@@ -61,6 +61,14 @@ export interface Allocation {
 /** What a rule must know: shapes alone, the losses of every rank as well, or also measured divergences. */
 export type Knowledge = "shapes" | "losses" | "divergences";
 
+/** Where modules are tried alone. */
+export interface Tries {
+  /** Shares of a projection's break-even rank. */
+  readonly ranks: readonly number[];
+  /** Shares of an MLP's channels. */
+  readonly widths: readonly number[];
+}
+
 export interface Allocator {
   /** What the user types; also the file's name. */
   readonly name: string;
@@ -68,5 +76,7 @@ export interface Allocator {
   readonly needs: Knowledge;
   /** Whether it chooses between factors and fewer channels for an MLP. */
   readonly channels: boolean;
+  /** Where it wants divergences measured, if not where others do. */
+  readonly tries?: Tries;
   allocate(candidates: Candidates, target: Target): Allocation;
 }

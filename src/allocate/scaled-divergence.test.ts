@@ -7,7 +7,7 @@ const curves = fc.array(fc.double({ min: 1e-6, max: 1e3, noNaN: true }), { minLe
   const losses = Float64Array.from({ length: steps.length + 1 }, (_, k) => steps.slice(k).reduce((a, b) => a + b, 0));
   const point = fc.record({
     at: fc.integer({ min: 0, max: steps.length - 1 }),
-    divergence: fc.double({ min: 0, max: 20, noNaN: true }),
+    divergence: fc.oneof(fc.constant(0), fc.double({ min: 1e-9, max: 20, noNaN: true })),
   });
   const measured = fc.uniqueArray(point, { minLength: 1, maxLength: 4, selector: ({ at }) => at });
   return fc.record({ losses: fc.constant(losses), measured });

@@ -1,4 +1,5 @@
 /** Choosing the next token from logits: greedy at temperature 0, otherwise by their softmax, reproducible from a seed. */
+import { mulberry32 } from "../random.ts";
 
 /** @returns a function from the logits of one position (v values) to a token id. */
 export function sampler({ temperature, seed }: { temperature: number; seed: number }): (logits: Float32Array) => number {
@@ -24,15 +25,4 @@ function draw(logits: Float32Array, temperature: number, point: number): number 
     if (left < 0) return i;
   }
   return weights.length - 1;
-}
-
-/** A small 32-bit generator of numbers in [0, 1) (mulberry32, public domain): enough for sampling, the same everywhere. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -3,117 +3,89 @@
  * few, each module replaced alone. Kept beside the statistics, so that another size costs no measuring.
  */
 import { createHash } from "node:crypto";
-import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Curve } from "../allocate/allocator.ts";
+import type { Tries } from "../allocate/allocator.ts";
+import { allocatorNamed } from "../allocate/registry.ts";
 import { breakEvenRank } from "../allocate/size.ts";
 import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
-import { divergences } from "../evaluate/divergence.ts";
-import { readJson } from "../formats/json.ts";
-import { storage } from "../formats/storage.ts";
+import { divergences, type VariantsOf } from "../evaluate/divergence.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import type { BlockWeights, Dense, Linear, ProjectionShape } from "../models/model.ts";
-import { blockPrefix } from "../models/weights.ts";
-import { scope } from "../tensor/index.ts";
+import type { BlockWeights, Dense, Linear } from "../models/model.ts";
+import { blockPrefix, readBlock } from "../models/weights.ts";
+import { BYTES, scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
-import { candidatesOf, type Measurements } from "./candidates.ts";
+import { candidatesOf, type Measurements, type PlacedProjection } from "./candidates.ts";
 import type { Job } from "./job.ts";
+import { MeasurementJournal } from "./measurement-journal.ts";
 import type { Options } from "./plan.ts";
 import { narrowed, replacementAt } from "./replacement.ts";
 
-/** Where modules are tried. */
-const TRIED = {
-  /** Shares of a projection's break-even rank. */
-  ranks: [0.5],
-  /** Shares of an MLP's channels. */
-  widths: [0.7],
-} as const;
+/** Where modules are tried, unless the allocator says otherwise. */
+const TRIED: Tries = { ranks: [0.5], widths: [0.7] };
 
-/** By module: its losses at size k, k = 0 ... */
-type Losses = Map<string, Float64Array>;
+/** Residual streams of the variants that ride through the blocks together. */
+const RIDER_BYTES = 128e6;
 
-/** Measures every module, or reads what an earlier run with the same method measured. */
+/** Something that can be replaced: a projection, or where `shape` is absent a block's MLP. */
+interface Module {
+  readonly name: string;
+  readonly block: number;
+  readonly shape?: PlacedProjection;
+  /** Ranks or widths to try. */
+  readonly sizes: readonly number[];
+}
+
+interface Measuring {
+  readonly model: Model;
+  readonly stored: StatisticsFolder;
+  readonly options: Options;
+  readonly job: Job;
+}
+
+/** Measures what the allocator asks for and no earlier run has measured, with the same method. */
 export function measureModules(model: Model, stored: StatisticsFolder, options: Options, job: Job): Measurements {
-  const file = join(stored.path, `measurements-${measurementKey(options)}.json`);
-  if (existsSync(file)) return parseMeasurements(readJson(file));
-  const probes = stored.manifest.probes?.map((ids) => Uint32Array.from(ids)) ?? [];
-  if (probes.length === 0)
-    throw new UsageError(`--statistics ${stored.path}: holds no probe windows; calibrate again with this version`);
-  const losses: Losses = new Map();
-  const variantsOf = (block: number, dense: BlockWeights) =>
-    tryModules(model, stored.block(block), { block, dense, options, losses });
-  const between = (block: number) => {
-    job.checkpoint();
-    job.progress({ stage: "measure", done: block, total: model.config.blocks, unit: "block" });
+  const journal = MeasurementJournal.open(join(stored.path, `measurements-${measurementKey(options)}.jsonl`));
+  const modules = modulesOf(model, options);
+  const passes = passesOf(
+    model,
+    stored,
+    modules.flatMap((module) => unmeasured(journal, module)),
+  );
+  for (const [i, pass] of passes.entries()) {
+    const { losses, points } = measurePass({ model, stored, options, job }, pass, `measure ${i + 1}/${passes.length}`);
+    journal.add(losses, points);
+  }
+  const curves = modules.flatMap((module) => {
+    const curve = journal.curve(module.name, module.sizes);
+    return curve ? [{ ...module, curve }] : [];
+  });
+  return {
+    projections: new Map(curves.flatMap(({ name, shape, curve }) => (shape ? [[name, curve] as const] : []))),
+    channels: new Map(curves.flatMap(({ block, shape, curve }) => (shape ? [] : [[block, curve] as const]))),
   };
-  const measured = divergences(model, probes, variantsOf, between);
-  saveMeasurements(file, losses, measured);
-  return parseMeasurements(readJson(file));
 }
 
 /** What decides the measurements beside the statistics. */
-function measurementKey({ method, nesting, alpha, scale, gamma, mu, center, include, exclude }: Options): string {
-  const key = { version: VERSION, tried: TRIED, method, nesting, alpha, scale, gamma, mu, center, include, exclude };
+function measurementKey({ method, nesting, alpha, scale, gamma, mu, center }: Options): string {
+  const key = { version: VERSION, method, nesting, alpha, scale, gamma, mu, center };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }
 
-interface Trial {
-  readonly block: number;
-  readonly dense: BlockWeights;
-  readonly options: Options;
-  /** Filled in by the way. */
-  readonly losses: Losses;
-}
-
-/** Replaced layers, by their name in the block. */
-type Layers = ReadonlyMap<string, Linear>;
-
-/** The block's weights with one module replaced, for each size of each of its modules. The caller's scope owns them. */
-function tryModules(model: Model, sums: StoredBlock, trial: Trial): Map<string, BlockWeights> {
-  const variants = new Map<string, BlockWeights>();
-  const add = (module: string, tried: ReadonlyMap<number, Layers>) => {
-    for (const [size, layers] of tried) variants.set(variantKey(module, size), withLayers(trial, layers));
-  };
-  const shapes = candidatesOf(model, trial.options).filter(({ block }) => block === trial.block);
-  for (const site of new Set(shapes.map((shape) => shape.site))) {
-    const statistics = sums.statistics(site, `block ${trial.block}`);
-    for (const shape of shapes.filter((candidate) => candidate.site === site)) {
-      const tried = scope(() => tryRanks(shape, statistics, trial));
-      add(shape.name, tried);
-    }
-    if (site === model.architecture.channels.site) {
-      const tried = scope(() => tryWidths(model, statistics, trial));
-      add(channelKey(trial.block), tried);
-    }
-  }
-  sums.close();
-  return variants;
-}
-
-type Statistics = ReturnType<StoredBlock["statistics"]>;
-
-function withLayers({ dense }: Trial, layers: Layers): BlockWeights {
-  return { vectors: dense.vectors, linears: new Map([...dense.linears, ...layers]) };
-}
-
-function tryRanks(shape: ProjectionShape, statistics: Statistics, { block, dense, options, losses }: Trial): Map<number, Layers> {
-  const name = shape.name.slice(blockPrefix(block).length);
-  const layer = dense.linears.get(name) as Dense;
-  const W = layer.weight.to("f64");
-  const decomposition = methodNamed(options.method).decompose({ weight: W, statistics }, options);
-  losses.set(shape.name, tailSums(decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array()));
-  const ranks = sizes(TRIED.ranks, (share) => Math.floor(share * breakEvenRank(shape)));
-  const decomposed = { shape, dense: layer, W, statistics, decomposition };
-  return new Map(ranks.map((rank) => [rank, new Map([[name, replacementAt(decomposed, rank, "f32").layer]])]));
-}
-
-function tryWidths(model: Model, statistics: Statistics, { block, dense, losses }: Trial): Map<number, Layers> {
-  const { reduction, layersAt } = narrowed(model, dense, statistics);
-  losses.set(channelKey(block), tailSums(reduction.losses));
-  const widths = sizes(TRIED.widths, (share) => Math.round(share * reduction.order.length));
-  return new Map(widths.map((width) => [width, layersAt(width, "f32")]));
+/** All that the allocator wants to know something of. */
+function modulesOf(model: Model, options: Options): Module[] {
+  const { needs, channels, tries = TRIED } = allocatorNamed(options.allocate);
+  const { ranks, widths } = needs === "divergences" ? tries : { ranks: [], widths: [] };
+  const shapes = candidatesOf(model, options);
+  const projections = shapes.map((shape): Module => {
+    return { ...shape, shape, sizes: sizes(ranks, (share) => Math.floor(share * breakEvenRank(shape))) };
+  });
+  const outputs = shapes.filter(({ name }) => channels && name.endsWith(model.architecture.channels.output));
+  const mlps = outputs.map(({ block, columns }): Module => {
+    return { name: `${blockPrefix(block)}mlp`, block, sizes: sizes(widths, (share) => Math.round(share * columns)) };
+  });
+  return [...projections, ...mlps];
 }
 
 /** The different sizes that the shares make, none below 1. */
@@ -121,41 +93,135 @@ function sizes(shares: readonly number[], sizeOf: (share: number) => number): nu
   return [...new Set(shares.map((share) => Math.max(1, sizeOf(share))))];
 }
 
-/** A block's MLP among the names of projections. */
-const channelKey = (block: number) => `${blockPrefix(block)}mlp`;
+/** The module with the sizes that are still to be tried; none where all is known. */
+function unmeasured(journal: MeasurementJournal, module: Module): Module[] {
+  const known = journal.curve(module.name, module.sizes);
+  const sizes = module.sizes.filter((size) => !known?.measured.some(({ at }) => at === size));
+  return known && sizes.length === 0 ? [] : [{ ...module, sizes }];
+}
 
-/** A module at one size; `@` is in no tensor's name. */
+/** Cuts what is to be measured into passes over the blocks whose riders fit in memory, whole blocks each. */
+function passesOf({ config }: Model, { manifest }: StatisticsFolder, modules: readonly Module[]): Module[][] {
+  const tokens = (manifest.probes ?? []).reduce((sum, ids) => sum + ids.length, 0);
+  const most = Math.floor(RIDER_BYTES / (tokens * config.hiddenSize * BYTES.f32));
+  const passes: Module[][] = [];
+  for (let block = 0; block < config.blocks; block++) {
+    const own = modules.filter((module) => module.block === block);
+    const riders = [...(passes.at(-1) ?? []), ...own].reduce((sum, module) => sum + module.sizes.length, 0);
+    if (passes.length > 0 && riders <= most) passes.at(-1)?.push(...own);
+    else if (own.length > 0) passes.push(own);
+  }
+  return passes;
+}
+
+function measurePass(measuring: Measuring, modules: readonly Module[], stage: string) {
+  const { model, stored, job } = measuring;
+  const losses = new Map<string, Float64Array>();
+  const variantsOf = (block: number, dense: BlockWeights) => {
+    const own = modules.filter((module) => module.block === block);
+    return own.length > 0 ? tryModules(measuring, own, { block, dense, losses }) : new Map<string, BlockWeights>();
+  };
+  const between = (block: number) => {
+    job.checkpoint();
+    job.progress({ stage, done: block, total: model.config.blocks, unit: "block" });
+  };
+  const tries = modules.flatMap(({ name, sizes }) => sizes.map((at) => ({ module: name, at })));
+  const measured = tries.length > 0 ? divergences(model, probeWindows(stored), variantsOf, between) : new Map<string, number>();
+  if (tries.length === 0) lossesAlone(model, variantsOf, between);
+  const points = tries.map((tried) => ({ ...tried, divergence: measured.get(variantKey(tried.module, tried.at)) as number }));
+  return { losses, points };
+}
+
+/** Without a forward pass, for allocators that need no divergence. */
+function lossesAlone(model: Model, variantsOf: VariantsOf, between: (block: number) => void): void {
+  for (let block = 0; block < model.config.blocks; block++) {
+    between(block);
+    scope(() => {
+      variantsOf(block, readBlock(model.checkpoint, model.architecture, model.config, block));
+    });
+  }
+}
+
+/** @throws UsageError when the statistics hold none. */
+export function probeWindows({ path, manifest }: StatisticsFolder): Uint32Array[] {
+  const probes = manifest.probes?.map((ids) => Uint32Array.from(ids)) ?? [];
+  if (probes.length > 0) return probes;
+  throw new UsageError(`--statistics ${path}: holds no probe windows; calibrate again with this version`);
+}
+
+/** A module at one size. */
 const variantKey = (module: string, size: number) => `${module}@${size}`;
+
+interface BlockTask {
+  readonly block: number;
+  readonly dense: BlockWeights;
+  /** Filled in by the way: squared loss at size k, k = 0 ... */
+  readonly losses: Map<string, Float64Array>;
+}
+
+type Statistics = ReturnType<StoredBlock["statistics"]>;
+/** Replaced layers, by their name in the block. */
+type Layers = ReadonlyMap<string, Linear>;
+
+/** The block's weights with one module replaced, for each size of each of the modules. The caller's scope owns them. */
+function tryModules(measuring: Measuring, modules: readonly Module[], task: BlockTask): Map<string, BlockWeights> {
+  const variants = new Map<string, BlockWeights>();
+  const sums = measuring.stored.block(task.block);
+  try {
+    const siteOf = ({ shape }: Module) => shape?.site ?? measuring.model.architecture.channels.site;
+    for (const site of new Set(modules.map(siteOf))) {
+      const statistics = sums.statistics(site, `block ${task.block}`);
+      for (const module of modules.filter((each) => siteOf(each) === site)) {
+        const tried = scope(() => tryModule(measuring, module, statistics, task));
+        for (const [size, layers] of tried) variants.set(variantKey(module.name, size), withLayers(task, layers));
+      }
+    }
+    return variants;
+  } finally {
+    sums.close();
+  }
+}
+
+function withLayers({ dense }: BlockTask, layers: Layers): BlockWeights {
+  return { vectors: dense.vectors, linears: new Map([...dense.linears, ...layers]) };
+}
+
+/** The module's layers at each of its sizes. */
+function tryModule(measuring: Measuring, module: Module, statistics: Statistics, task: BlockTask): Map<number, Layers> {
+  const { shape } = module;
+  const { losses, layersAt } = shape
+    ? lowRank(measuring.options, shape, statistics, task)
+    : narrower(measuring.model, statistics, task);
+  task.losses.set(module.name, tailSums(losses));
+  return new Map(module.sizes.map((size) => [size, layersAt(size)]));
+}
+
+/** A module's loss of dropping each direction or channel, and its layers at any size. */
+interface Tried {
+  readonly losses: Float64Array;
+  layersAt(size: number): Layers;
+}
+
+function lowRank(options: Options, shape: PlacedProjection, statistics: Statistics, { block, dense }: BlockTask): Tried {
+  const name = shape.name.slice(blockPrefix(block).length);
+  const layer = dense.linears.get(name) as Dense;
+  const W = layer.weight.to("f64");
+  const decomposition = methodNamed(options.method).decompose({ weight: W, statistics }, options);
+  const decomposed = { shape, dense: layer, W, statistics, decomposition };
+  return {
+    losses: decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array(),
+    layersAt: (rank) => new Map([[name, replacementAt(decomposed, rank, "f32").layer]]),
+  };
+}
+
+function narrower(model: Model, statistics: Statistics, { dense }: BlockTask): Tried {
+  const { reduction, layersAt } = narrowed(model, dense, statistics);
+  return { losses: reduction.losses, layersAt: (width) => layersAt(width, "f32") };
+}
 
 /** tail[k] = sum of values from k on, for k = 0 ... length. */
 function tailSums(values: Float64Array): Float64Array {
   const tail = new Float64Array(values.length + 1);
   for (let i = values.length - 1; i >= 0; i--) tail[i] = (tail[i + 1] as number) + Math.max(values[i] as number, 0);
   return tail;
-}
-
-function saveMeasurements(file: string, losses: Losses, measured: ReadonlyMap<string, number>): void {
-  const points = [...measured].map(([variant, divergence]) => {
-    const [module = "", at] = variant.split("@");
-    return { module, at: Number(at), divergence };
-  });
-  const modules = [...losses].map(([name, values]) => {
-    const own = points.filter(({ module }) => module === name).map(({ at, divergence }) => ({ at, divergence }));
-    return [name, { measured: own, losses: [...values] }];
-  });
-  storage(file, () => {
-    writeFileSync(`${file}.partial`, JSON.stringify(Object.fromEntries(modules)));
-    renameSync(`${file}.partial`, file);
-  });
-}
-
-function parseMeasurements(json: Record<string, unknown>): Measurements {
-  const modules = Object.entries(json as Record<string, Curve>).map(([name, { measured, losses }]) => {
-    return [name, { losses: Float64Array.from(losses), measured }] as const;
-  });
-  const block = (name: string) => Number(/^model\.layers\.(\d+)\.mlp$/.exec(name)?.[1] ?? Number.NaN);
-  return {
-    projections: new Map(modules.filter(([name]) => Number.isNaN(block(name)))),
-    channels: new Map(modules.flatMap(([name, module]) => (Number.isNaN(block(name)) ? [] : [[block(name), module] as const]))),
-  };
 }
