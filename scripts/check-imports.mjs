@@ -31,6 +31,7 @@ const CONTRACTS = new Set([
   "formats/checkpoint.ts",
   "formats/json.ts",
   "formats/storage.ts",
+  "tokenizer/read-tokenizer.ts",
   "tokenizer/tokenizer.ts",
   "tensor/index.ts",
 ]);

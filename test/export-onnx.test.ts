@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { InterruptedError, UsageError } from "../src/errors.ts";
 import { logitDifference } from "../src/evaluate/logit-difference.ts";
-import { OnnxDecoder } from "../src/evaluate/onnx-decoder.ts";
+import { openOnnx } from "../src/evaluate/onnxruntime.ts";
 import { type Bits, BLOCK, quantizeRows } from "../src/formats/block-quantization.ts";
 import { readJson } from "../src/formats/json.ts";
 import { loadModel, type Model } from "../src/models/load.ts";
@@ -117,7 +117,7 @@ describe("compressed models", () => {
     expect(models[0]?.paddingBytes).toBeGreaterThan(0);
     const tokens = model.tokenizer.encode("The whale rose again, and the boats");
     const expected = logitsOfTokens(quantized(model, bits), tokens);
-    const decoder = await OnnxDecoder.open(join(folder, models[0]?.files[0] as string));
+    const decoder = await openOnnx(join(folder, models[0]?.files[0] as string));
     const got = await decoder.advance([...tokens]);
     await decoder.close();
     // Activations have 8 bits in blocks of 32: a relative error of 2^-8 in each product, which the residual stream averages.

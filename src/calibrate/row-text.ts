@@ -1,6 +1,6 @@
 /** The text of one row of a data set: a document, a conversation, or a task's question with its right answer. */
 import { FormatError } from "../errors.ts";
-import type { JsonObject } from "../formats/json.ts";
+import type { JsonObject } from "../json-object.ts";
 import { type ChatMessage, renderConversation } from "../tokenizer/chat.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 

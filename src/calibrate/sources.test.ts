@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { FormatError, StorageError, UnsupportedError, UsageError } from "../errors.ts";
 import { answeredPrompt as promptOf } from "../evaluate/tasks/questions.ts";
 import { readJson } from "../formats/json.ts";
+import { readTokenizer } from "../tokenizer/read-tokenizer.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { readText } from "./corpus.ts";
 import { parseSource, readCalibration, readSource as readWith, shareOut } from "./sources.ts";
@@ -23,7 +24,7 @@ function write(name: string, content: string | object[]): string {
   return file;
 }
 
-const plain = Tokenizer.fromFolder(path("assets/pequod-5m"));
+const plain = readTokenizer(path("assets/pequod-5m"));
 const chat = Tokenizer.fromJson(readJson(path("assets/pequod-5m/tokenizer.json")), {
   chat_template:
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",

@@ -6,9 +6,9 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { FormatError, UsageError } from "../errors.ts";
-import type { JsonObject } from "../formats/json.ts";
 import { readJsonLines, readTextFile } from "../formats/json-lines.ts";
 import { readParquet } from "../formats/parquet.ts";
+import type { JsonObject } from "../json-object.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { evenly, sampleWindows } from "./corpus.ts";
 import { type PromptOf, type RowReading, rowText } from "./row-text.ts";

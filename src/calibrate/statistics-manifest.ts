@@ -1,6 +1,6 @@
 /** `statistics.json`: of which model and texts stored statistics are, and what their files hash to. */
 import { FormatError, UsageError } from "../errors.ts";
-import { isObject, type JsonObject } from "../formats/json.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 
 export const STATISTICS_FORMAT = "rankfold-statistics-1";
 

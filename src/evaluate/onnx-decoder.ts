@@ -1,20 +1,12 @@
-/** An exported decoder in onnxruntime, fed as transformers.js feeds it: one sequence, whole or token by token. */
+/** An exported decoder in onnxruntime, in Node or a browser, fed as transformers.js feeds it: one sequence, whole or token by token. */
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
-import { FormatError, UnsupportedError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 
-type Ort = typeof import("onnxruntime-node");
+/** onnxruntime of Node or of the web: they are called alike. */
+type Ort = Pick<typeof import("onnxruntime-node"), "Tensor">;
 
 const PAST = "past_key_values.";
 const PRESENT = "present.";
-
-/** onnxruntime, where it is installed: it is an optional dependency. */
-export async function loadOnnxruntime(): Promise<Ort | undefined> {
-  try {
-    return await import("onnxruntime-node");
-  } catch {
-    return undefined;
-  }
-}
 
 export class OnnxDecoder {
   private readonly ort: Ort;
@@ -22,24 +14,10 @@ export class OnnxDecoder {
   private cache: Record<string, OrtTensor> = {};
   private seen = 0;
 
-  private constructor(ort: Ort, session: InferenceSession) {
+  constructor(ort: Ort, session: InferenceSession) {
     this.ort = ort;
     this.session = session;
     this.restart();
-  }
-
-  /** @throws UnsupportedError without onnxruntime, FormatError for a file that it refuses. */
-  static async open(path: string): Promise<OnnxDecoder> {
-    const ort = await loadOnnxruntime();
-    if (!ort)
-      throw new UnsupportedError(
-        `${path}: running it needs onnxruntime-node, which is not installed: npm install onnxruntime-node`,
-      );
-    try {
-      return new OnnxDecoder(ort, await ort.InferenceSession.create(path, { logSeverityLevel: 3 }));
-    } catch (cause) {
-      throw new FormatError(path, `onnxruntime refuses it: ${(cause as Error).message}; this is a defect of rankfold, report it`);
-    }
   }
 
   /** Forgets the tokens so far: empties the cache of every block. */

@@ -2,9 +2,10 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { isObject } from "../json-object.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { type Checkpoint, finite, type TensorInfo } from "./checkpoint.ts";
-import { isObject, readJson } from "./json.ts";
+import { readJson } from "./json.ts";
 import { INDEX_FILE, SafetensorsFile, SINGLE_FILE } from "./safetensors.ts";
 import { storage } from "./storage.ts";
 

@@ -1,8 +1,8 @@
 /** A transformers-style config.json from the metadata of a llama GGUF file. */
 import { FormatError, UnsupportedError } from "../errors.ts";
+import type { JsonObject } from "../json-object.ts";
 import type { GgufTensor } from "./gguf-header.ts";
 import type { Metadata } from "./gguf-metadata.ts";
-import type { JsonObject } from "./json.ts";
 
 /** What llama.cpp takes when the metadata says nothing. */
 const DEFAULT_ROPE_THETA = 10_000;

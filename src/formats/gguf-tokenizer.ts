@@ -1,7 +1,7 @@
 /** A byte-level BPE tokenizer in the files of Hugging Face, from the metadata of a GGUF file. */
 import { FormatError, UnsupportedError } from "../errors.ts";
+import type { JsonObject } from "../json-object.ts";
 import type { Metadata } from "./gguf-metadata.ts";
-import type { JsonObject } from "./json.ts";
 
 /** Values of `tokenizer.ggml.token_type`: tokens that are found in the text whole, before any pre-tokenizer. */
 const CONTROL = 3;

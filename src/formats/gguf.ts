@@ -1,5 +1,6 @@
 /** A GGUF file of the llama architecture, with the names, shapes and row order of a Hugging Face checkpoint. */
 import { FormatError, UnsupportedError } from "../errors.ts";
+import type { JsonObject } from "../json-object.ts";
 import { MappedFile, scope, type Tensor } from "../tensor/index.ts";
 import { type Checkpoint, finite, type TensorInfo } from "./checkpoint.ts";
 import { headCounts, hfConfig } from "./gguf-config.ts";
@@ -7,7 +8,6 @@ import { type GgufTensor, readGgufHeader } from "./gguf-header.ts";
 import { Metadata } from "./gguf-metadata.ts";
 import { huggingFaceName, ROPE_FACTORS } from "./gguf-names.ts";
 import { tokenizerConfig, tokenizerJson } from "./gguf-tokenizer.ts";
-import type { JsonObject } from "./json.ts";
 
 export class GgufCheckpoint implements Checkpoint {
   readonly path: string;

@@ -21,7 +21,8 @@ import {
 import { dirname, join, relative } from "node:path";
 import { getHFHubCachePath, getRepoFolderName } from "@huggingface/hub";
 import { FormatError } from "../errors.ts";
-import { isObject, readJson } from "./json.ts";
+import { isObject } from "../json-object.ts";
+import { readJson } from "./json.ts";
 import { INDEX_FILE, SINGLE_FILE } from "./safetensors.ts";
 import { storage } from "./storage.ts";
 

@@ -1,7 +1,7 @@
 /** JSON Lines: one JSON object a line, blank lines skipped. */
 import { readFileSync } from "node:fs";
 import { FormatError, StorageError } from "../errors.ts";
-import { isObject, type JsonObject } from "./json.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 
 export interface JsonLine {
   /** From 1. */

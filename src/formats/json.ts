@@ -1,12 +1,11 @@
 /** JSON files beside a model: config.json, tokenizer.json, the index of a sharded checkpoint. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { FormatError } from "../errors.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 import { storage } from "./storage.ts";
 
 /** A tokenizer of 250 000 tokens takes 20 MB; a larger file is not one of ours and would fill the memory. */
 const MAX_JSON_BYTES = 200_000_000;
-
-export type JsonObject = Record<string, unknown>;
 
 /** The object in a file. @throws FormatError when it is absent, too large or not a JSON object. */
 export function readJson(path: string): JsonObject {
@@ -38,8 +37,4 @@ export function parseJson(path: string, text: string): JsonObject {
   }
   if (!isObject(value)) throw new FormatError(path, "expected a JSON object, got another value; fetch the file again");
   return value;
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -2,7 +2,7 @@
 import * as zlib from "node:zlib";
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
 import { FormatError, StorageError } from "../errors.ts";
-import type { JsonObject } from "./json.ts";
+import type { JsonObject } from "../json-object.ts";
 
 type Decompress = (page: Uint8Array, options: { maxOutputLength: number }) => Uint8Array;
 

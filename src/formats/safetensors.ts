@@ -4,8 +4,9 @@
  */
 import { statSync } from "node:fs";
 import { FormatError } from "../errors.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 import { MappedFile, type StoredFormat, type Tensor } from "../tensor/index.ts";
-import { isObject, type JsonObject, parseJson } from "./json.ts";
+import { parseJson } from "./json.ts";
 import { readBytes, storage } from "./storage.ts";
 
 /** The format's own limit; a larger header would be parsed into many times its size of memory. */

@@ -8,6 +8,7 @@ import { GgufCheckpoint } from "../formats/gguf.ts";
 import { fetchModel } from "../formats/hub.ts";
 import { parseHubId, type TransferWatcher } from "../formats/hub-access.ts";
 import { readJson } from "../formats/json.ts";
+import { readTokenizer } from "../tokenizer/read-tokenizer.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Json } from "./config.ts";
 import type { Architecture, ModelConfig } from "./model.ts";
@@ -92,7 +93,7 @@ function openFolder(path: string): Opened {
   return {
     configJson: readJson(join(path, "config.json")),
     checkpoint: FolderCheckpoint.open(path),
-    tokenizer: Tokenizer.fromFolder(path),
+    tokenizer: readTokenizer(path),
     companions: new Map(present.map((name) => [name, { copyOf: join(path, name) }])),
   };
 }

@@ -5,6 +5,7 @@ import { Decoder } from "../evaluate/decoder.ts";
 import { sampler } from "../evaluate/sample.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { renderChat } from "../tokenizer/chat.ts";
+import { TextStream } from "../tokenizer/text-stream.ts";
 import type { Job } from "./job.ts";
 import { stopwatch } from "./measure.ts";
 import type { generateOptions } from "./options.ts";
@@ -40,22 +41,15 @@ function promptTokens({ tokenizer }: Model, { prompt, chat }: Options): Uint32Ar
 function continuation(model: Model, prompt: Uint32Array, options: Options, job: Job): number[] {
   const decoder = new Decoder(model);
   const sample = sampler(options);
-  const generated: number[] = [];
-  let shown = 0;
+  const generated = new TextStream(model.tokenizer);
   try {
     let next = sample(decoder.advance(prompt));
-    while (generated.length < options.tokens && !model.tokenizer.eosIds.has(next)) {
+    while (generated.ids.length < options.tokens && !model.tokenizer.eosIds.has(next)) {
       job.checkpoint();
-      generated.push(next);
-      const text = model.tokenizer.decode(generated);
-      // A token may end inside a character; wait for the rest of it.
-      if (!text.endsWith("\uFFFD")) {
-        job.text(text.slice(shown));
-        shown = text.length;
-      }
-      if (generated.length < options.tokens) next = sample(decoder.advance(Uint32Array.of(next)));
+      job.text(generated.add(next));
+      if (generated.ids.length < options.tokens) next = sample(decoder.advance(Uint32Array.of(next)));
     }
-    return generated;
+    return generated.ids;
   } finally {
     decoder.dispose();
   }

@@ -3,7 +3,8 @@ import { freemem } from "node:os";
 import { basename } from "node:path";
 import { NumericsError } from "../errors.ts";
 import { type Logits, logitDifference } from "../evaluate/logit-difference.ts";
-import { loadOnnxruntime, OnnxDecoder } from "../evaluate/onnx-decoder.ts";
+import type { OnnxDecoder } from "../evaluate/onnx-decoder.ts";
+import { loadOnnxruntime, openOnnx } from "../evaluate/onnxruntime.ts";
 import { disposeBatches, forwardWindows, logitsOf, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { formatBytes } from "../report/units.ts";
@@ -54,7 +55,7 @@ export async function verifyOnnx(path: string, bytes: number, reference: Referen
     job.note(`${basename(path)} is written but not verified: ${obstacle}`);
     return null;
   }
-  const decoder = await OnnxDecoder.open(path);
+  const decoder = await openOnnx(path);
   try {
     const tokens = [...reference.tokens];
     const prompt = logitDifference(reference, await decoder.advance(tokens));

@@ -3,7 +3,7 @@
  * the expressions of `Split` into exact ones, but has JavaScript's own in `Digits` (only 0 to 9) and `ByteLevel` (other white
  * space), so these two are spelled as `Split`.
  */
-import { isObject, type JsonObject } from "../formats/json.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 
 /** The words of GPT-2, which `ByteLevel` finds when it says `use_regex`. */
 const GPT2_WORDS = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";

@@ -1,10 +1,7 @@
 /** Text to token ids and back, by the tokenizer.json of a model. No special tokens are ever added to a text. */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { FormatError } from "../errors.ts";
-import { isObject, type JsonObject, readJson, readOptionalJson } from "../formats/json.ts";
-import { storage } from "../formats/storage.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 import { exactPreTokenizer } from "./pre-tokenizer.ts";
 
 /** What the library asks for; other programs leave out those that are null. */
@@ -35,26 +32,11 @@ export class Tokenizer {
     this.chatTemplate = defaultTemplate(config.chat_template);
   }
 
-  /** @throws FormatError when the folder has no tokenizer.json, or one that is damaged. */
-  static fromFolder(folder: string): Tokenizer {
-    const path = join(folder, "tokenizer.json");
-    if (!existsSync(path)) {
-      throw new FormatError(
-        path,
-        "expected this file, found none; make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)",
-      );
-    }
-    const config = readOptionalJson(join(folder, "tokenizer_config.json")) ?? {};
-    const ends = ["generation_config.json", "config.json"].flatMap((file) => endIds(readOptionalJson(join(folder, file))));
-    return Tokenizer.build(path, readJson(path), { ...config, ...templateFile(folder) }, ends);
-  }
-
-  /** From the contents of tokenizer.json and tokenizer_config.json; `eosIds` beside the one that the config names. */
-  static fromJson(tokenizer: JsonObject, config: JsonObject = {}, eosIds: readonly number[] = []): Tokenizer {
-    return Tokenizer.build("tokenizer.json", tokenizer, config, eosIds);
-  }
-
-  private static build(path: string, json: JsonObject, config: JsonObject, eosIds: readonly number[]): Tokenizer {
+  /**
+   * From the contents of tokenizer.json and tokenizer_config.json; `eosIds` beside the one that the config names.
+   * @throws FormatError naming `path` when the tokenizer cannot be read.
+   */
+  static fromJson(json: JsonObject, config: JsonObject = {}, eosIds: readonly number[] = [], path = "tokenizer.json"): Tokenizer {
     try {
       const library = new Library({ ...PARTS, ...json, pre_tokenizer: exactPreTokenizer(json.pre_tokenizer ?? null) }, {});
       return new Tokenizer(library, config, eosIds);
@@ -95,12 +77,7 @@ function defaultTemplate(template: unknown): string | undefined {
   return typeof named?.template === "string" ? named.template : undefined;
 }
 
-/** A file of its own goes before the template in tokenizer_config.json. */
-function templateFile(folder: string): JsonObject {
-  const path = join(folder, "chat_template.jinja");
-  return existsSync(path) ? { chat_template: storage(path, () => readFileSync(path, "utf8")) } : {};
-}
-
-function endIds(config: JsonObject | undefined): number[] {
+/** The ids that a config names as ends of a text. */
+export function endIds(config: JsonObject | undefined): number[] {
   return [config?.eos_token_id].flat().filter((id) => typeof id === "number");
 }

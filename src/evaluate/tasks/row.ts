@@ -1,6 +1,6 @@
 /** One row of a task's file, with errors that say which. */
 import { FormatError } from "../../errors.ts";
-import { isObject, type JsonObject } from "../../formats/json.ts";
+import { isObject, type JsonObject } from "../../json-object.ts";
 
 export class Row {
   constructor(
