@@ -1,5 +1,6 @@
 /**
- * Builds what changed: the native engine (cargo, release), then the TypeScript sources into dist/.
+ * Builds what changed: the native engine (cargo, release), then the TypeScript sources into dist/, then the playground's page
+ * (Vite) into dist/playground.
  * A build with nothing to do only hashes the sources, so every command may call it first.
  */
 import { spawnSync } from "node:child_process";
@@ -12,6 +13,8 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const NATIVE_SOURCES = ["native/src", "native/Cargo.toml", "native/Cargo.lock", "native/build.rs"];
 const TYPESCRIPT_SOURCES = ["src", "tsconfig.json", "tsconfig.build.json", "native/binding.d.ts"];
+/** The page shares modules with the command line: which ones, its bundler alone knows. */
+const PAGE_SOURCES = ["playground", "assets/theme.css", "src"];
 const resolvePackage = createRequire(import.meta.url).resolve;
 
 /** Every file of a folder and its folders, relative to the root. */
@@ -90,7 +93,7 @@ function buildNative() {
 
 /** Removes what an earlier build made of sources that are gone. */
 function pruneStale() {
-  for (const file of filesUnder("dist")) {
+  for (const file of filesUnder("dist").filter((name) => !name.startsWith("dist/playground/"))) {
     const source = file.replace(/^dist/, "src").replace(/(\.d\.ts|\.js|\.js\.map)$/, ".ts");
     if (source.endsWith(".ts") && !existsSync(join(ROOT, source))) rmSync(join(ROOT, file));
   }
@@ -107,5 +110,15 @@ function buildTypeScript() {
   writeStamp("typescript", stamp);
 }
 
+function buildPage() {
+  const [vite, runtime] = ["vite/package.json", "onnxruntime-web/ort-wasm-simd-threaded.wasm"].map(resolveTool);
+  const versions = [vite, join(runtime, "../../package.json")].map((file) => JSON.parse(readFileSync(file, "utf8")).version);
+  const stamp = stampOf(PAGE_SOURCES, ...versions);
+  if (existsSync(join(ROOT, "dist/playground/index.html")) && isFresh("playground", stamp)) return;
+  runTool("the playground's page", join(vite, "../bin/vite.js"), ["build", "playground", "--logLevel", "warn"]);
+  writeStamp("playground", stamp);
+}
+
 buildNative();
 buildTypeScript();
+buildPage();

@@ -9,6 +9,7 @@ import { addEvaluate } from "./evaluate.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { addOpen } from "./open.ts";
 import { addPush } from "./push.ts";
 import { INTERRUPTED } from "./session.ts";
 import { addSweep } from "./sweep.ts";
@@ -43,6 +44,7 @@ function program(): Command {
     addMergeStatistics,
     addSweep,
     addPush,
+    addOpen,
   ])
     add(command);
   return command;

@@ -12,12 +12,13 @@ export function parseBytes(text: string): number {
   throw new InvalidArgumentError("Expected a size such as 8G, 512M or a number of bytes.");
 }
 
-/** A whole number from `least`. */
-export function wholeNumber(least: number): (text: string) => number {
+/** A whole number from `least`, up to `most`. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (/^\d+$/.test(text) && value >= least && Number.isSafeInteger(value)) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    const range = most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : "";
+    throw new InvalidArgumentError(`Expected a whole number from ${least}${range}.`);
   };
 }
 

@@ -6,10 +6,22 @@ import { exportModel } from "./export.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { mergeStatistics } from "./merge-statistics.ts";
+import { open } from "./open.ts";
 import { push } from "./push.ts";
 import { sweep } from "./sweep.ts";
 
-export const commands = { inspect, compress, evaluate, generate, export: exportModel, calibrate, mergeStatistics, sweep, push };
+export const commands = {
+  inspect,
+  compress,
+  evaluate,
+  generate,
+  export: exportModel,
+  calibrate,
+  mergeStatistics,
+  sweep,
+  push,
+  open,
+};
 
 export type Commands = typeof commands;
 export type CommandName = keyof Commands;

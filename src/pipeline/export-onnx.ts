@@ -17,7 +17,7 @@ import { originalConfig } from "./original-config.ts";
 import { type Reference, referenceLogits, requireEqual, verifyOnnx } from "./verify-export.ts";
 import { writeCompanion } from "./write-model.ts";
 
-const FOLDER = "onnx";
+export const ONNX_FOLDER = "onnx";
 
 interface Variant {
   readonly file: string;
@@ -36,6 +36,9 @@ const VARIANTS: Readonly<Record<OnnxDType, Variant>> = {
   q4f16: { file: "model_q4f16.onnx", precision: { float: "f16", bits: 4, tableBits: 8 } },
 };
 
+/** The name of the graph of a dtype. */
+export const onnxFile = (dtype: OnnxDType): string => VARIANTS[dtype].file;
+
 export interface OnnxOptions {
   readonly dtypes: readonly OnnxDType[];
   readonly verify: boolean;
@@ -45,7 +48,7 @@ export interface OnnxOptions {
 
 /** Fills the folder. */
 export async function exportOnnx(model: Model, folder: string, options: OnnxOptions, job: Job): Promise<ExportedModel[]> {
-  storage(folder, () => mkdirSync(join(folder, FOLDER)));
+  storage(folder, () => mkdirSync(join(folder, ONNX_FOLDER)));
   const reference = options.verify ? referenceLogits(model) : undefined;
   const models: ExportedModel[] = [];
   for (const dtype of options.dtypes) {
@@ -64,15 +67,15 @@ interface Place {
 function writeVariant(model: Model, dtype: OnnxDType, { folder, chunkBytes }: Place, job: Job): Omit<ExportedModel, "check"> {
   const elapsed = stopwatch();
   const { file, precision } = VARIANTS[dtype];
-  const data = new ExternalData(join(folder, FOLDER), file, chunkBytes);
+  const data = new ExternalData(join(folder, ONNX_FOLDER), file, chunkBytes);
   const target: Target = { graph: new OnnxGraph(data), precision, paddingBytes: 0 };
   decoderGraph(target, model, (block) => {
     job.checkpoint();
     job.progress({ stage: `write ${dtype}`, done: block, total: model.config.blocks, unit: "block" });
   });
-  const path = join(folder, FOLDER, file);
+  const path = join(folder, ONNX_FOLDER, file);
   storage(path, () => writeFileSync(path, target.graph.encode({ name: "rankfold", version: VERSION })));
-  const files = [file, ...data.files].map((name) => `${FOLDER}/${name}`);
+  const files = [file, ...data.files].map((name) => `${ONNX_FOLDER}/${name}`);
   const bytes = files.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
   return { dtype, files, bytes, paddingBytes: target.paddingBytes, seconds: elapsed() };
 }
@@ -111,7 +114,7 @@ function transformersJsConfig(models: readonly ExportedModel[]): Json {
   const isComplete = dtypes.includes("fp32") && dtypes.includes("q8"); // what it loads when told nothing
   return {
     use_external_data_format: Object.fromEntries(
-      models.map(({ files }) => [(files[0] as string).slice(FOLDER.length + 1), files.length - 1]),
+      models.map(({ files }) => [(files[0] as string).slice(ONNX_FOLDER.length + 1), files.length - 1]),
     ),
     kv_cache_dtype: { q4f16: "float16", fp16: "float16" },
     ...(isComplete ? {} : { dtype: dtypes[0] }),

@@ -1,4 +1,5 @@
 /** What the commands give back; with `--json` these objects are printed as they are. */
+import type { OnnxDType } from "./export-options.ts";
 
 export interface ProjectionReport {
   readonly name: string;
@@ -139,4 +140,20 @@ export interface PushResult {
   readonly files: readonly { readonly file: string; readonly bytes: number }[];
   readonly bytes: number;
   readonly seconds: number;
+}
+
+/** A model that the playground runs. */
+export interface PlaygroundModel {
+  readonly name: string;
+  /** `nsvd-i, keep 0.8`, or `dense`; null for an exported graph, which does not tell. */
+  readonly made: string | null;
+  readonly dtype: OnnxDType;
+  /** Null where only an exported graph is there. */
+  readonly parameters: number | null;
+  /** Of the graph and its weights. */
+  readonly bytes: number;
+  readonly folder: string;
+  /** Relative to the folder: `onnx/model.onnx` and its data files. */
+  readonly graph: string;
+  readonly data: readonly string[];
 }

@@ -64,7 +64,7 @@ const MODULES = ["dom.js", "chart.js", "curves.js", "tables.js", "energy.js", "p
 export function renderSweepPage(page: SweepPage): string {
   const parts: Readonly<Record<string, string>> = {
     title: escapeHtml(page.title),
-    css: `${uplot("uPlot.min.css")}\n${asset("page.css")}`,
+    css: `${uplot("uPlot.min.css")}\n${asset("../theme.css")}\n${asset("page.css")}`,
     uplot: uplot("uPlot.iife.min.js"),
     script: `"use strict";\n${MODULES.map((name) => withoutImports(asset(name))).join("\n")}`,
     // A text could hold "</script>".
