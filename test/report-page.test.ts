@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -26,10 +26,13 @@ let browser: Browser;
 
 beforeAll(async () => {
   if (!isThere) return;
+  const task = join(folder, "piqa.jsonl");
+  const row = { goal: "Sail a ship", sol1: "hoist the sails", sol2: "sink it" };
+  writeFileSync(task, [0, 1, 0].map((label) => JSON.stringify({ ...row, label })).join("\n"));
   const options = parseOptions(sweepOptions, {
     ...{ model: fileURLToPath(new URL("../assets/pequod-5m", import.meta.url)), out: dirname(report) },
     ...{ methods: ["svd", "svd-llm", "nsvd-i"], keeps: [0.8, 0.4], texts: [chapter(10), chapter(20)], window: 96, maxWindows: 4 },
-    ...{ calibration: [chapter(1)], samples: 8, calibrationWindow: 128 },
+    ...{ tasks: [task], calibration: [chapter(1)], samples: 8, calibrationWindow: 128 },
   });
   await sweep(options, silentJob);
   browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
@@ -98,6 +101,15 @@ describe.skipIf(!isThere)("the report's page in a browser (skipped where there i
     await page.getByLabel("Change against").selectOption("dense");
     expect(await row.textContent()).not.toBe(before);
     expect(await row.textContent()).toMatch(/\+\d+\.\d %/);
+    await page.close();
+  });
+
+  test("shows tasks with their standard errors, and draws them", async () => {
+    const { page } = await open();
+    const row = page.locator("#tasks-body tr", { hasText: "nsvd-i" }).first();
+    expect(await row.textContent()).toMatch(/\d\d\.\d.*± \d\d\.\d; norm/);
+    await page.getByRole("radio", { name: "piqa" }).check();
+    expect(await page.locator("#chart-plot").getAttribute("aria-label")).toContain("Accuracy on piqa");
     await page.close();
   });
 

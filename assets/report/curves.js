@@ -1,17 +1,15 @@
-/** Perplexity against keep, one line a method, for the text chosen. */
+/** Perplexity or accuracy against keep, one line a method, for the text or task chosen. */
 import { drawChart, seeAll, zoom } from "./chart.js";
-import { byId, DENSE, data, element, formatPerplexity, paintSwatches, styleOf, swatchOf } from "./dom.js";
-
-const AVERAGE = data.texts.length;
+import { byId, DENSE, data, element, formatMeasure, paintSwatches, styleOf, swatchOf } from "./dom.js";
 
 const keeps = [...new Set(data.cells.map(({ keep }) => keep))].sort((a, b) => a - b);
 const hidden = new Set();
-let text = 0;
+/** Number of the measure that is shown. */
+let shown = 0;
 let chart;
 
 export function startCurves() {
-  const names = data.texts.length > 1 ? [...data.texts.map(({ text }) => text), "average"] : data.texts.map(({ text }) => text);
-  byId("chart-text").append(...names.map(textChoice));
+  byId("chart-text").append(...data.measures.map(measureChoice));
   byId("chart-series").append(...[...data.methods, DENSE].map(lineChoice));
   byId("chart-zoom").append(
     element("button", { type: "button", onclick: () => zoom(chart, 0.5) }, "Zoom in"),
@@ -21,13 +19,14 @@ export function startCurves() {
   drawCurves();
 }
 
-function textChoice(name, index) {
+function measureChoice({ name, kind }, index) {
   const change = () => {
-    text = index;
+    shown = index;
     drawCurves();
   };
-  const input = element("input", { type: "radio", name: "text", checked: index === text, onchange: change });
-  return element("label", {}, input, name);
+  const input = element("input", { type: "radio", name: "measure", checked: index === shown, onchange: change });
+  const isShared = data.measures.some((other, i) => other.name === name && i !== index);
+  return element("label", {}, input, isShared ? `${name} ${kind}` : name);
 }
 
 function lineChoice(method) {
@@ -42,11 +41,9 @@ function lineChoice(method) {
 
 const lineNames = () => [...data.methods, DENSE];
 
-const perplexityIn = (row) => (text === AVERAGE ? row.average : row.perplexities[text]);
-
-function perplexityOf(method, keep) {
+function measuredOf(method, keep) {
   const row = method === DENSE ? data.dense : data.cells.find((cell) => cell.method === method && cell.keep === keep);
-  return row ? perplexityIn(row) : null;
+  return row ? row.values[shown] : null;
 }
 
 /** Draws anew, in the colours of the theme in use. */
@@ -57,20 +54,26 @@ export function drawCurves() {
     return {
       label: method,
       ...styleOf(method),
-      values: keeps.map((keep) => perplexityOf(method, keep)),
+      values: keeps.map((keep) => measuredOf(method, keep)),
       shown: !hidden.has(method),
     };
   });
-  const name = text === AVERAGE ? "all texts, averaged" : data.texts[text].text;
-  host.setAttribute("aria-label", `Perplexity on ${name} against keep, by method; the table below has the numbers`);
+  const { name, kind } = data.measures[shown];
+  const title = kind === "accuracy" ? "Accuracy" : "Perplexity";
+  host.setAttribute("aria-label", `${title} on ${name} against keep, by method; the table below has the numbers`);
   const describe = (index) =>
     `keep ${keeps[index]}: ${lines
-      .filter(({ shown }) => shown)
-      .map(({ label, values }) => `${label} ${formatPerplexity(values[index] ?? Number.NaN)}`)
+      .filter((line) => line.shown)
+      .map(({ label, values }) => `${label} ${formatMeasure(kind, values[index] ?? Number.NaN)}`)
       .join(", ")}`;
   chart = drawChart(host, {
-    ...{ x: keeps, xTitle: "fraction of the projections' parameters kept", yTitle: "perplexity", isLog: true },
-    ...{ format: tick, lines, readout: "chart-readout", describe },
+    ...{ x: keeps, xTitle: "fraction of the projections' parameters kept", yTitle: kind, isLog: kind === "perplexity" },
+    ...{
+      format: kind === "accuracy" ? (value) => `${Math.round(100 * value)} %` : tick,
+      lines,
+      readout: "chart-readout",
+      describe,
+    },
   });
   paintSwatches();
 }

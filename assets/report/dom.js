@@ -39,6 +39,11 @@ export function formatPerplexity(value) {
   return value < 1000 ? value.toFixed(2) : Math.round(value).toLocaleString("en");
 }
 
+export const formatMeasure = (kind, value) => {
+  if (kind === "perplexity") return formatPerplexity(value);
+  return Number.isFinite(value) ? (100 * value).toFixed(1) : "-";
+};
+
 export const formatPercent = (fraction) => `${(100 * fraction).toFixed(1)} %`;
 
 /** With its sign: -12.3 %, and large ones as factors. */
@@ -47,6 +52,13 @@ export function formatChange(ratio) {
   const percent = Math.abs(100 * (ratio - 1)).toFixed(1);
   const sign = percent === "0.0" ? "\u00b1" : ratio > 1 ? "+" : "\u2212";
   return `${sign}${percent} %`;
+}
+
+/** The difference of two accuracies, in points. */
+export function formatPoints(difference) {
+  const points = Math.abs(100 * difference).toFixed(1);
+  const sign = points === "0.0" ? "\u00b1" : difference > 0 ? "+" : "\u2212";
+  return `${sign}${points}`;
 }
 
 /** A colour of the theme in use. */

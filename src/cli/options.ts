@@ -35,7 +35,7 @@ export const COMPRESS = [
   ).argParser(numberIn(0, 1, { open: true })),
   option(
     "--calibration <files...>",
-    "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields; several, after MODEL, share the windows: FILE:WEIGHT",
+    "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields or a task's rows, a window each; several, after MODEL, share the windows: FILE:WEIGHT",
   ),
   option("--chat-template", "render rows of `messages`, or of `instruction` and `output`, with the model's chat template"),
   option("--statistics <folder>", "what `rankfold calibrate` wrote, instead of a calibration text"),

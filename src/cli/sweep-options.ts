@@ -2,7 +2,7 @@
 import { Option } from "commander";
 import { parseOptions } from "../pipeline/options.ts";
 import { calibrateOptions, sweepOptions } from "../pipeline/sweep-options.ts";
-import { COMPRESS } from "./options.ts";
+import { COMPRESS, EVALUATE } from "./options.ts";
 import { list, numberList, wholeNumber } from "./values.ts";
 
 const ANY = "-";
@@ -17,7 +17,7 @@ export const CALIBRATE = [
   out("the folder to write; must not exist or be empty"),
   option(
     "--calibration <files...>",
-    "texts whose activations are summed: .txt, or .jsonl with `text` fields",
+    "texts whose activations are summed: .txt, .jsonl or .parquet with `text` fields, or a task's rows, a window each",
   ).makeOptionMandatory(),
   ...COMPRESS.filter((shared) => shared.attributeName() === "chatTemplate"),
   samples().default(calibrate.samples),
@@ -48,11 +48,15 @@ export const SWEEP = [
   option("--keeps <fractions>", "fractions to keep, separated by commas")
     .argParser(numberList(0, 1))
     .default(sweep.keeps, sweep.keeps.join()),
-  option("--text <files...>", "texts to measure perplexity on: .txt, or .jsonl with `text` fields").makeOptionMandatory(),
+  option("--text <files...>", "texts to measure perplexity on: .txt, or .jsonl with `text` fields"),
   option("--window <tokens>", "length of an evaluation window").argParser(wholeNumber(2)).default(sweep.window),
   option("--max-windows <n>", "stop after so many windows of each text (default: all)").argParser(wholeNumber(1)),
+  ...EVALUATE.filter((shared) => ["tasks", "limit", "bos"].includes(shared.attributeName())),
   option("--statistics <folder>", "what `rankfold calibrate` wrote"),
-  option("--calibration <files...>", "or texts to calibrate on; the statistics stay in the output folder").default([], "none"),
+  option("--calibration <files...>", "or texts or tasks to calibrate on; the statistics stay in the output folder").default(
+    [],
+    "none",
+  ),
   samples().default(sweep.samples),
   option("--calibration-window <tokens>", "length of a calibration window")
     .argParser(wholeNumber(2))

@@ -1,12 +1,13 @@
 /** One task's file: its questions put to the model, and how many it gets right. */
+import { createHash } from "node:crypto";
 import { UsageError } from "../errors.ts";
-import { loglikelihoods } from "../evaluate/loglikelihood.ts";
+import { type Likelihood, loglikelihoods } from "../evaluate/loglikelihood.ts";
 import type { Request } from "../evaluate/packing.ts";
 import { requestOf, type Splitting } from "../evaluate/requests.ts";
 import { scoreOf } from "../evaluate/score.ts";
 import { readQuestions } from "../evaluate/tasks/questions.ts";
 import { taskOf } from "../evaluate/tasks/registry.ts";
-import type { Question } from "../evaluate/tasks/task.ts";
+import type { Question, Task } from "../evaluate/tasks/task.ts";
 import type { Model } from "../models/load.ts";
 import type { Job } from "./job.ts";
 import type { TaskResult } from "./results.ts";
@@ -18,7 +19,19 @@ export interface TaskOptions {
   readonly bos: "auto" | "always" | "never";
 }
 
-export function evaluateTask(model: Model, file: string, { limit, bos: when }: TaskOptions, job: Job): TaskResult {
+/** A task's file, read and tokenised. */
+export interface EvaluationTask {
+  readonly file: string;
+  readonly task: Task;
+  /** Of the questions as they were read. */
+  readonly sha256: string;
+  readonly bos: boolean;
+  readonly questions: readonly Question[];
+  /** By question. */
+  readonly requests: readonly (readonly Request[])[];
+}
+
+export function evaluationTask(model: Model, file: string, { limit, bos: when }: TaskOptions, job: Job): EvaluationTask {
   const task = taskOf(file);
   const bos = when === "auto" ? model.tokenizer.addsBos : when === "always";
   const questions = readQuestions(file, task, limit);
@@ -28,10 +41,21 @@ export function evaluateTask(model: Model, file: string, { limit, bos: when }: T
     job.progress({ stage: `tokenize ${file}`, done: i, total: questions.length, unit: "question" });
     return requestsOf(question, splitting, `${file}: question ${i + 1}`);
   });
+  const sha256 = createHash("sha256").update(JSON.stringify(questions)).digest("hex");
+  return { file, task, sha256, bos, questions, requests };
+}
+
+/** Puts a task's questions to the model. */
+export function evaluateTask(model: Model, asked: EvaluationTask, stage: string, job: Job): TaskResult {
+  const { questions, requests } = asked;
   const likelihoods = loglikelihoods(model, requests, (done) => {
     job.checkpoint();
-    job.progress({ stage: `evaluate ${file}`, done: Math.floor(done), total: questions.length, unit: "question" });
+    job.progress({ stage, done: Math.floor(done), total: questions.length, unit: "question" });
   });
+  return taskResult(asked, likelihoods);
+}
+
+export function taskResult({ file, task, bos, questions }: EvaluationTask, likelihoods: readonly Likelihood[][]): TaskResult {
   return { file, task: task.name, rows: questions.length, bos, ...scoreOf(questions, likelihoods, task.metrics) };
 }
 

@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { perplexity } from "../evaluate/perplexity.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { checkCard, writeMeasured } from "./card.ts";
-import { evaluateTask } from "./evaluate-task.ts";
+import { evaluateTask, evaluationTask } from "./evaluate-task.ts";
 import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
@@ -18,7 +18,9 @@ export async function evaluate(options: Options, job: Job): Promise<EvaluateResu
   if (options.card) checkCard(model);
   const texts: TextResult[] = [];
   for (const file of options.texts) texts.push(await evaluateText(model, file, options, job));
-  const tasks = options.tasks.map((file) => evaluateTask(model, file, options, job));
+  const tasks = options.tasks.map((file) =>
+    evaluateTask(model, evaluationTask(model, file, options, job), `evaluate ${file}`, job),
+  );
   const { parameters, bytes } = model;
   const measured = { model: model.source, parameters, bytes, texts, tasks, seconds: clock(), peakRssBytes: peakRssBytes() };
   if (options.card) job.note(`written: ${writeMeasured(model, measured)}`);

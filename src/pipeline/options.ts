@@ -53,6 +53,15 @@ export const compressOptions = z.strictObject({
   dryRun: z.boolean().default(false),
 });
 
+/** Of commands that evaluate. */
+export const SOMETHING_TO_MEASURE = [
+  ({ texts, tasks }: { readonly texts: readonly string[]; readonly tasks: readonly string[] }) => texts.length + tasks.length > 0,
+  {
+    path: ["texts"],
+    message: "nothing to measure; give --text <file> for perplexity or --tasks <files> for zero-shot tasks",
+  },
+] as const satisfies readonly [unknown, { readonly path: string[]; readonly message: string }];
+
 export const evaluateOptions = z
   .strictObject({
     model: z.string().min(1),
@@ -70,10 +79,7 @@ export const evaluateOptions = z
     threads: count.optional(),
     memoryBytes: count.optional(),
   })
-  .refine(({ texts, tasks }) => texts.length + tasks.length > 0, {
-    path: ["texts"],
-    message: "nothing to measure; give --text <file> for perplexity or --tasks <files> for zero-shot tasks",
-  });
+  .refine(...SOMETHING_TO_MEASURE);
 
 export const generateOptions = z.strictObject({
   model: z.string().min(1),

@@ -7,14 +7,18 @@ import { renderCsv } from "../report/csv.ts";
 import {
   type ByProjection,
   type PageCell,
+  type PageMeasure,
   type PageRow,
   type PageSpectra,
   renderSweepPage,
   type SweepPage,
 } from "../report/sweep-page.ts";
-import { formatBytes, formatCount, formatSeconds } from "../report/units.ts";
-import type { ProjectionReport } from "./results.ts";
-import type { Spectrum, SweepCell, SweepResult, SweepRow } from "./sweep-results.ts";
+import { formatBytes, formatCount, formatPercent, formatPerplexity, formatSeconds } from "../report/units.ts";
+import type { ProjectionReport, TaskResult } from "./results.ts";
+import type { Spectrum, SweepCell, SweepProtocol, SweepResult, SweepRow } from "./sweep-results.ts";
+
+/** Of texts or of tasks, where there are several. */
+const AVERAGE = "average";
 
 /** Numbers of all curves together: what keeps the page below a megabyte. */
 const CURVE_NUMBERS = 60_000;
@@ -27,17 +31,26 @@ export function writeSweepReports(result: SweepResult): void {
 }
 
 const CSV_COLUMNS = [
-  ...["method", "keep", "kept_projections", "kept_total", "parameters", "bytes"],
-  ...["text", "window", "windows", "perplexity", "mean_nll", "seconds"],
+  ...["method", "keep", "kept_projections", "kept_total", "parameters", "bytes", "seconds"],
+  ...["text", "window", "windows", "perplexity", "mean_nll"],
+  ...["task", "rows", "acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "task_perplexity"],
 ];
 
-/** A row for each cell and text, the dense model first. */
-export function sweepCsv({ dense, cells }: SweepResult): string {
-  const rows = (row: SweepRow, ...head: (string | number)[]) =>
-    row.texts.map(({ file, window, windows, perplexity, meanNll }) => [
-      ...[...head, row.parameters, row.bytes],
-      ...[basename(file), window, windows, perplexity, meanNll, row.seconds],
-    ]);
+const NO_TEXT = ["", "", "", "", ""];
+const NO_TASK = ["", "", "", "", "", "", ""];
+
+/** A row for each cell and text, and for each cell and task, the dense model first. */
+export function sweepCsv({ dense, cells, protocol }: SweepResult): string {
+  const rows = (row: SweepRow, ...head: (string | number)[]) => {
+    const own = [...head, row.parameters, row.bytes, row.seconds];
+    const texts = row.texts.map(({ window, windows, perplexity, meanNll }, i) => {
+      return [...own, protocol.texts[i]?.text ?? "", window, windows, perplexity, meanNll, ...NO_TASK];
+    });
+    const tasks = row.tasks.map(({ task, rows, acc, accStderr, accNorm, accNormStderr, perplexity }) => {
+      return [...own, ...NO_TEXT, task, rows, acc, accStderr ?? "", accNorm ?? "", accNormStderr ?? "", perplexity ?? ""];
+    });
+    return [...texts, ...tasks];
+  };
   const measured = cells.flatMap((cell) => rows(cell, cell.method, cell.keep, cell.keptProjections, cell.keptTotal));
   return renderCsv(CSV_COLUMNS, [...(dense ? rows(dense, "dense", 1, 1, 1) : []), ...measured]);
 }
@@ -48,16 +61,27 @@ export function sweepPage(result: SweepResult): SweepPage {
   const keeps = new Set(cells.map(({ keep }) => keep));
   const names = projectionNames(cells);
   const dense = pageRow(result.dense as SweepRow);
-  const perplexities = protocol.texts.map(({ text }, i) => `${(dense.perplexities[i] as number).toFixed(2)} on ${text}`);
+  const measures = measuresOf(protocol);
+  const levels = measures.map(({ name, kind }, i) => {
+    const value = dense.values[i] as number;
+    return kind === "accuracy" ? `${formatPercent(value)} on ${name}` : `${formatPerplexity(value)} on ${name}`;
+  });
   return {
     title: `Sweep of ${basename(model.path)}`,
-    summary: `${methods.length} methods at ${keeps.size} sizes on ${protocol.texts.length} texts. The dense model: ${perplexities.join(", ")}.`,
+    summary: `${counted(methods.length, "method")} at ${counted(keeps.size, "size")} on ${evaluated(protocol)}. The dense model: ${levels.join(", ")}.`,
     command: result.command,
     facts: factsOf(result),
-    texts: protocol.texts.map(({ text, sha256, tokens, windows }) => ({
-      ...{ text, sha256, use: "evaluation" },
-      ...{ tokens: String(tokens), windows: `${windows} of ${protocol.window}` },
-    })),
+    measures,
+    texts: [
+      ...protocol.texts.map(({ text, sha256, tokens, windows }) => ({
+        ...{ text, sha256, use: "evaluation" },
+        ...{ tokens: String(tokens), windows: `${windows} of ${protocol.window}` },
+      })),
+      ...protocol.tasks.map(({ file, sha256, rows, bos }) => ({
+        ...{ text: file, sha256, use: "task" },
+        ...{ tokens: "", windows: `${rows} questions${bos ? ", each after the beginning-of-text token" : ""}` },
+      })),
+    ],
     calibration: protocol.calibration.map(({ text, sha256, samples }) => ({
       ...{ text, sha256, use: "calibration" },
       ...{ tokens: "", windows: `${samples} of ${protocol.calibrationWindow}` },
@@ -69,6 +93,47 @@ export function sweepPage(result: SweepResult): SweepPage {
     cells: cells.map((cell) => pageCell(cell, model.blocks, names)),
     spectra: methods.map((method) => pageSpectra(method, spectra, model.blocks, names)),
   };
+}
+
+const counted = (count: number, thing: string) => `${count} ${thing}${count === 1 ? "" : "s"}`;
+
+function evaluated({ texts, tasks }: SweepProtocol): string {
+  const parts = [
+    [texts.length, "text"],
+    [tasks.length, "task"],
+  ] as const;
+  return parts.flatMap(([count, thing]) => (count > 0 ? [counted(count, thing)] : [])).join(" and ");
+}
+
+/** In the order of `measuredOf`. */
+function measuresOf({ texts, tasks }: SweepProtocol): PageMeasure[] {
+  const withAverage = (names: readonly string[], kind: PageMeasure["kind"]) =>
+    (names.length > 1 ? [...names, AVERAGE] : names).map((name) => ({ name, kind }));
+  const texted = texts.map(({ text }) => text);
+  const tasked = tasks.map(({ task }) => task);
+  return [...withAverage(texted, "perplexity"), ...withAverage(tasked, "accuracy")];
+}
+
+function measuredOf({ texts, averagePerplexity, tasks, averageAccuracy }: SweepRow): Pick<PageRow, "values" | "notes"> {
+  const withAverage = (values: readonly number[], average: number | null) =>
+    values.length > 1 ? [...values, average as number] : values;
+  const texted = withAverage(
+    texts.map(({ perplexity }) => perplexity),
+    averagePerplexity,
+  );
+  const tasked = withAverage(
+    tasks.map(({ acc }) => acc),
+    averageAccuracy,
+  );
+  return { values: [...texted, ...tasked], notes: [...texted.map(() => ""), ...tasked.map((_, i) => noteOf(tasks[i]))] };
+}
+
+function noteOf(task: TaskResult | undefined): string {
+  if (!task) return "";
+  const { accStderr, accNorm, accNormStderr } = task;
+  const spread = (error: number | null) => (error === null ? "" : `\u00b1 ${(100 * error).toFixed(1)}`);
+  const norm = accNorm === null ? "" : `norm ${(100 * accNorm).toFixed(1)} ${spread(accNormStderr)}`;
+  return [spread(accStderr), norm].filter(Boolean).join("; ");
 }
 
 function factsOf({ protocol, machine, node, created, seconds, peakRssBytes, model, dense }: SweepResult): SweepPage["facts"] {
@@ -99,10 +164,10 @@ function placeOf(name: string): { block: number; projection: string } {
   return { block, projection: name.slice(blockPrefix(block).length) };
 }
 
-function pageRow({ texts, averagePerplexity, parameters, bytes, seconds }: SweepRow): PageRow {
+function pageRow(row: SweepRow): PageRow {
+  const { parameters, bytes, seconds } = row;
   return {
-    perplexities: texts.map(({ perplexity }) => perplexity),
-    average: averagePerplexity,
+    ...measuredOf(row),
     size: formatCount(parameters),
     weights: formatBytes(bytes),
     time: formatSeconds(seconds),

@@ -5,9 +5,8 @@
  */
 import type { SiteStatistics } from "../calibrate/statistics.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
-import { windowsNll } from "../evaluate/perplexity.ts";
 import type { InputStatistics, MethodOptions } from "../methods/method.ts";
-import { advanceBatches, type Batch, disposeBatches, embedWindows, readHead } from "../models/forward.ts";
+import { advanceBatches, type Batch, disposeBatches, type Head, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Linear, LowRank, ProjectionShape } from "../models/model.ts";
 import { blockPrefix, readBlock } from "../models/weights.ts";
@@ -24,13 +23,15 @@ export interface CellPlan {
   readonly plan: Plan;
 }
 
-/** Windows of one text, to be measured in one cell. */
+/** What is measured in one cell by running rows through its blocks: some windows of a text, or questions of a task. */
 export interface PassItem {
   readonly cell: CellPlan;
-  readonly text: number;
-  readonly windows: readonly Uint32Array[];
-  /** Number of the first window in its text. */
-  readonly first: number;
+  /** Rows. */
+  readonly tokens: number;
+  /** The rows where the blocks begin. The caller disposes of the batches. */
+  embed(model: Model): Batch[];
+  /** Takes what it measures from the last block's output. */
+  read(model: Model, head: Head, batches: readonly Batch[]): void;
 }
 
 export interface PassTask {
@@ -44,8 +45,6 @@ export interface PassTask {
 }
 
 export interface PassResult {
-  /** Negative log-likelihood of each item, summed over its windows. */
-  readonly nll: readonly number[];
   readonly reports: ReadonlyMap<CellPlan, readonly ProjectionReport[]>;
   readonly spectra: readonly Spectrum[];
 }
@@ -71,12 +70,13 @@ export function runPass(task: PassTask): PassResult {
   const pass: Pass = { ...task, written: writtenModel(task.model, dtype), cells, reports, spectra: [] };
   const moving: Moving[] = [];
   try {
-    for (const item of task.items) moving.push({ item, batches: embedWindows(pass.written, item.windows) });
+    for (const item of task.items) moving.push({ item, batches: item.embed(pass.written) });
     for (let block = 0; block < task.model.config.blocks; block++) {
       task.job.progress({ stage: task.stage, done: block, total: task.model.config.blocks, unit: "block" });
       scope(() => advanceThrough(pass, block, moving));
     }
-    return { nll: itemNlls(pass, moving), reports, spectra: pass.spectra };
+    readItems(pass, moving);
+    return { reports, spectra: pass.spectra };
   } finally {
     for (const { batches } of moving) disposeBatches(batches);
   }
@@ -89,13 +89,13 @@ function writtenModel(model: Model, dtype: DType): Model {
   return { ...model, checkpoint: { tensors: checkpoint.tensors, read, close: () => checkpoint.close() } };
 }
 
-function itemNlls({ written, job }: Pass, moving: readonly Moving[]): number[] {
-  return scope(() => {
+function readItems({ written, job }: Pass, moving: readonly Moving[]): void {
+  scope(() => {
     const head = readHead(written);
-    return moving.map(({ item: { windows, first }, batches }) => {
+    for (const { item, batches } of moving) {
       job.checkpoint();
-      return windowsNll(written, head, { batches, windows, first });
-    });
+      scope(() => item.read(written, head, batches));
+    }
   });
 }
 

@@ -2,12 +2,10 @@
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
-import { windowGroups } from "../evaluate/perplexity.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import { BYTES } from "../tensor/index.ts";
 import { allocate } from "./candidates.ts";
-import type { EvaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { measureModules } from "./measurements.ts";
 import { predictedPeakBytes, refuseAbove } from "./memory.ts";
@@ -80,20 +78,6 @@ export function writtenCells({ write, methods, keeps }: SweepSettings): WrittenC
   });
 }
 
-/** Every text of every cell, in groups of windows that `evaluate` too runs together. */
-export function passItems(cells: readonly CellPlan[], texts: readonly EvaluationText[]): PassItem[] {
-  return cells.flatMap((cell) =>
-    texts.flatMap(({ windows }, text) => {
-      let first = 0;
-      return windowGroups(windows).map((group) => {
-        const item = { cell, text, windows: group, first };
-        first += group.length;
-        return item;
-      });
-    }),
-  );
-}
-
 /** Cuts the items into passes that stay within the memory. @throws MemoryError when not even one fits. */
 export function passes(model: Model, items: readonly PassItem[], { memoryBytes }: SweepSettings): PassItem[][] {
   const budget = memoryBytes === undefined ? PASS_BYTES : memoryBytes - baseBytes(model, items);
@@ -107,7 +91,7 @@ export function passes(model: Model, items: readonly PassItem[], { memoryBytes }
     else made.push([item]);
     left = current && cost <= left ? left - cost : budget - streamBytes(model, item) - layerBytes(model, item.cell);
     if (left < 0 && memoryBytes !== undefined)
-      refuseAbove(memoryBytes, memoryBytes - left, "the sweep", "--max-windows or --window");
+      refuseAbove(memoryBytes, memoryBytes - left, "the sweep", "--max-windows, --window or --limit");
   }
   return made;
 }
@@ -118,8 +102,8 @@ function baseBytes(model: Model, [item]: readonly PassItem[]): number {
   return predictedPeakBytes(model, item.cell.plan, { samples: 1, window: 2 });
 }
 
-function streamBytes({ config }: Model, { windows }: PassItem): number {
-  return windows.length * (windows[0]?.length ?? 0) * config.hiddenSize * BYTES.f32;
+function streamBytes({ config }: Model, { tokens }: PassItem): number {
+  return tokens * config.hiddenSize * BYTES.f32;
 }
 
 /** The factors of one block. */

@@ -1,23 +1,22 @@
 /** What decides a sweep's numbers, and the command line that makes them again. */
 import { cpus } from "node:os";
-import { basename } from "node:path";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import type { Model } from "../models/load.ts";
 import type { DType } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import { calibrationText } from "./calibrate.ts";
-import type { EvaluationText } from "./evaluation-text.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
 import { parseOptions } from "./options.ts";
+import { shortNames } from "./short-names.ts";
+import type { Evaluations } from "./sweep-cell.ts";
 import { type SweepSettings, sweepOptions } from "./sweep-options.ts";
 import type { SweepProtocol, SweepResult } from "./sweep-results.ts";
 
-export interface Sweep {
+export interface Sweep extends Evaluations {
   readonly model: Model;
   readonly options: SweepSettings;
   readonly dtype: DType;
-  readonly texts: readonly EvaluationText[];
   /** Given by the user; not what the sweep itself will calibrate. */
   readonly stored: StatisticsFolder | undefined;
   /** What the sweep will calibrate itself. */
@@ -42,15 +41,21 @@ export function sweepHead(sweep: Sweep) {
   return head;
 }
 
-function protocolOf({ model, options, dtype, texts, stored, calibration: own }: Sweep): SweepProtocol {
+function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: own }: Sweep): SweepProtocol {
+  const [textNames, taskNames] = [texts, tasks].map((list) => shortNames(list.map(({ file }) => file))) as [string[], string[]];
   const { allocate, nesting, alpha, scale, gamma, mu, center, rankMultiple, include, exclude } = options;
   const calibration = stored ? stored.manifest.texts : own ? [calibrationText(options.calibration, own)] : [];
   const window = stored ? stored.manifest.window : options.calibrationWindow;
   return {
     version: VERSION,
     modelFingerprint: modelFingerprint(model),
-    texts: texts.map(({ file, sha256, tokens, windows }) => ({ text: basename(file), sha256, tokens, windows: windows.length })),
+    texts: texts.map(({ sha256, tokens, windows }, i) => {
+      return { text: textNames[i] as string, sha256, tokens, windows: windows.length };
+    }),
     window: options.window,
+    tasks: tasks.map(({ task, sha256, questions, bos }, i) => {
+      return { file: taskNames[i] as string, task: task.name, sha256, rows: questions.length, bos };
+    }),
     calibration,
     calibrationWindow: calibration.length > 0 ? window : null,
     propagate: "original",

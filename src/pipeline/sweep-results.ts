@@ -1,6 +1,6 @@
 /** What `calibrate` and `sweep` give back; `results.json` of a sweep holds a SweepResult. */
 import type { CalibrationText } from "../calibrate/statistics-manifest.ts";
-import type { ProjectionReport, TextResult } from "./results.ts";
+import type { ProjectionReport, TaskResult, TextResult } from "./results.ts";
 
 export interface CalibrateResult {
   readonly out: string;
@@ -19,10 +19,12 @@ export interface SweepRow {
   readonly bytes: number;
   /** In the order of the protocol's texts. */
   readonly texts: readonly TextResult[];
-  /** Arithmetic mean of the texts' perplexities. */
-  readonly averagePerplexity: number;
-  /** Zero-shot tasks; none yet. */
-  readonly tasks: readonly unknown[];
+  /** Arithmetic mean of the texts' perplexities; null without a text. */
+  readonly averagePerplexity: number | null;
+  /** Zero-shot tasks, in the order of the protocol's. */
+  readonly tasks: readonly TaskResult[];
+  /** Arithmetic mean of the tasks' acc; null without a task. */
+  readonly averageAccuracy: number | null;
   /** Of measuring, and its share of decomposing where cells share it. */
   readonly seconds: number;
 }
@@ -58,6 +60,15 @@ export interface SweepProtocol {
     readonly windows: number;
   }[];
   readonly window: number;
+  readonly tasks: readonly {
+    /** The file's name, with its folder's where two are called the same. */
+    readonly file: string;
+    readonly task: string;
+    /** Of the questions that were asked. */
+    readonly sha256: string;
+    readonly rows: number;
+    readonly bos: boolean;
+  }[];
   /** Empty where no method measures activations. */
   readonly calibration: readonly CalibrationText[];
   readonly calibrationWindow: number | null;

@@ -3,20 +3,22 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { InterruptedError } from "../errors.ts";
-import { type Perplexity, perplexity, perplexityOf } from "../evaluate/perplexity.ts";
+import { perplexity } from "../evaluate/perplexity.ts";
 import { loadModel } from "../models/load.ts";
 import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import { compress } from "./compress.ts";
-import { type EvaluationText, evaluationText } from "./evaluation-text.ts";
+import { evaluateTask, evaluationTask } from "./evaluate-task.ts";
+import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { stopwatch } from "./measure.ts";
-import type { ProjectionReport, TextResult } from "./results.ts";
+import type { TextResult } from "./results.ts";
 import { openStatistics } from "./stored-statistics.ts";
+import { CellMeasurement, scoresOf, textResult } from "./sweep-cell.ts";
 import { checkSweepFolder, SweepJournal } from "./sweep-journal.ts";
 import type { SweepSettings } from "./sweep-options.ts";
 import { writeSweepReports } from "./sweep-outputs.ts";
 import { type CellPlan, type PassItem, runPass } from "./sweep-pass.ts";
-import { cellOptions, checkSweep, largestCell, passes, passItems, planCells, writtenCells } from "./sweep-plan.ts";
+import { cellOptions, checkSweep, largestCell, passes, planCells, writtenCells } from "./sweep-plan.ts";
 import { type Sweep, sweepHead } from "./sweep-protocol.ts";
 import type { SweepResult, SweepRow } from "./sweep-results.ts";
 
@@ -34,9 +36,10 @@ export async function sweep(options: SweepSettings, job: Job): Promise<SweepResu
   const stored = options.statistics === undefined ? undefined : openStatistics(options.statistics, model);
   const calibration = options.calibration.length > 0 ? await readCalibrationOf(model, options, job) : undefined;
   const texts = options.texts.map((file) => evaluationText(model, file, options, job));
+  const tasks = options.tasks.map((file) => evaluationTask(model, file, options, job));
   const largest = largestCell(model, options);
-  passes(model, passItems([largest], texts), options);
-  const plan: Sweep = { model, options, dtype: largest.plan.dtype, texts, stored, calibration };
+  passes(model, new CellMeasurement(largest, { texts, tasks }).items, options);
+  const plan: Sweep = { model, options, dtype: largest.plan.dtype, texts, tasks, stored, calibration };
   const journal = SweepJournal.open(sweepHead(plan), options.resume);
   try {
     const statistics = stored ?? ownStatistics(plan, job);
@@ -77,7 +80,7 @@ function measure(run: Run): void {
   }
 }
 
-function denseRow({ model, texts, job }: Run): SweepRow {
+function denseRow({ model, texts, tasks, job }: Run): SweepRow {
   const clock = stopwatch();
   const results = texts.map((text): TextResult => {
     const progress = (done: number) => {
@@ -86,66 +89,49 @@ function denseRow({ model, texts, job }: Run): SweepRow {
     };
     return textResult(text, perplexity(model, text.windows, progress));
   });
-  return { parameters: model.parameters, bytes: model.bytes, ...measured(results), seconds: clock() };
-}
-
-function textResult({ file, tokens, windows }: EvaluationText, result: Perplexity): TextResult {
-  return { file, tokens, windows: windows.length, window: windows[0]?.length ?? 0, ...result };
-}
-
-function measured(texts: readonly TextResult[]): Pick<SweepRow, "texts" | "averagePerplexity" | "tasks"> {
-  const total = texts.reduce((sum, { perplexity }) => sum + perplexity, 0);
-  return { texts, averagePerplexity: total / texts.length, tasks: [] };
-}
-
-/** What the passes have given so far for one cell. */
-interface Tally {
-  /** Negative log-likelihood by text. */
-  readonly nll: number[];
-  itemsLeft: number;
-  seconds: number;
-  reports: readonly ProjectionReport[];
+  const answers = tasks.map((task) => evaluateTask(model, task, `dense ${task.file}`, job));
+  return { parameters: model.parameters, bytes: model.bytes, ...scoresOf(results, answers), seconds: clock() };
 }
 
 function measureMethod(run: Run, method: string, cells: readonly CellPlan[]): void {
-  const items = passItems(cells, run.texts);
-  const tallies = new Map(cells.map((cell) => [cell, newTally(run, items, cell)]));
+  const measurements = new Map(cells.map((cell) => [cell, new CellMeasurement(cell, run)]));
+  const items = [...measurements.values()].flatMap((measurement) => measurement.items);
   const parts = passes(run.model, items, run.options);
   parts.forEach((part, i) => {
     const stage = parts.length > 1 ? `${method} ${i + 1}/${parts.length}` : method;
-    measurePass(run, part, stage, tallies);
-    for (const [cell, tally] of tallies) {
-      if (tally.itemsLeft === 0 && !run.journal.has(method, cell.keep)) saveCell(run, cell, tally);
+    measurePass(run, part, stage, measurements);
+    for (const measurement of measurements.values()) {
+      if (measurement.itemsLeft === 0 && !run.journal.has(method, measurement.cell.keep)) saveCell(run, measurement);
     }
   });
 }
 
-function newTally({ texts }: Run, items: readonly PassItem[], cell: CellPlan): Tally {
-  const itemsLeft = items.filter((item) => item.cell === cell).length;
-  return { nll: texts.map(() => 0), itemsLeft, seconds: 0, reports: [] };
-}
-
-function measurePass(run: Run, items: readonly PassItem[], stage: string, tallies: ReadonlyMap<CellPlan, Tally>): void {
+function measurePass(
+  run: Run,
+  items: readonly PassItem[],
+  stage: string,
+  measurements: ReadonlyMap<CellPlan, CellMeasurement>,
+): void {
   const clock = stopwatch();
   const { model, options, statistics, job } = run;
-  const { nll, reports, spectra } = runPass({ model, options, statistics, items, job, stage });
+  const { reports, spectra } = runPass({ model, options, statistics, items, job, stage });
   run.journal.addSpectra(spectra);
   const share = clock() / items.length;
-  items.forEach(({ cell, text }, i) => {
-    const tally = tallies.get(cell) as Tally;
-    tally.nll[text] = (tally.nll[text] as number) + (nll[i] as number);
-    tally.itemsLeft--;
-    tally.seconds += share;
-    tally.reports = reports.get(cell) ?? [];
-  });
+  for (const { cell } of items) {
+    const measurement = measurements.get(cell) as CellMeasurement;
+    measurement.itemsLeft--;
+    measurement.seconds += share;
+    measurement.reports = reports.get(cell) ?? [];
+  }
 }
 
-function saveCell({ journal, texts }: Run, { keep, plan }: CellPlan, { nll, seconds, reports }: Tally): void {
-  const { keptProjections, keptTotal, parametersAfter, bytesAfter } = plan.summary;
-  const results = texts.map((text, i) => textResult(text, perplexityOf(nll[i] as number, text.windows)));
+function saveCell({ journal }: Run, measurement: CellMeasurement): void {
+  const { cell, seconds, reports } = measurement;
+  const { method, summary } = cell.plan;
+  const { keptProjections, keptTotal, parametersAfter, bytesAfter } = summary;
   journal.saveCell({
-    ...{ method: plan.method.name, keep, keptProjections, keptTotal, parameters: parametersAfter, bytes: bytesAfter },
-    ...measured(results),
+    ...{ method: method.name, keep: cell.keep, keptProjections, keptTotal, parameters: parametersAfter, bytes: bytesAfter },
+    ...measurement.scores(),
     ...{ seconds, projections: reports },
   });
 }

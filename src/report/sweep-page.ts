@@ -12,6 +12,8 @@ export interface SweepPage {
   readonly command: string;
   /** How it was measured, one fact a line. */
   readonly facts: readonly (readonly [name: string, value: string])[];
+  /** What the charts and tables show of every row, in the order of its values. */
+  readonly measures: readonly PageMeasure[];
   readonly texts: readonly PageText[];
   readonly calibration: readonly PageText[];
   readonly blocks: number;
@@ -23,6 +25,12 @@ export interface SweepPage {
   readonly spectra: readonly PageSpectra[];
 }
 
+export interface PageMeasure {
+  /** A text, a task, or an average over them. */
+  readonly name: string;
+  readonly kind: "perplexity" | "accuracy";
+}
+
 export interface PageText {
   readonly text: string;
   readonly use: string;
@@ -32,9 +40,10 @@ export interface PageText {
 }
 
 export interface PageRow {
-  /** By text. */
-  readonly perplexities: readonly number[];
-  readonly average: number;
+  /** By measure. */
+  readonly values: readonly number[];
+  /** What stands beside a value: a standard error, a second metric. */
+  readonly notes: readonly string[];
   readonly size: string;
   readonly weights: string;
   readonly time: string;
