@@ -52,7 +52,7 @@ export function narrower(model: Model, width = 500): Model {
     if (/^model.layers.1.mlp.(gate|up)_proj/.test(name)) return scope(() => tensor.rowRange(0, width).contiguous());
     return name.startsWith("model.layers.1.mlp.down_proj") ? scope(() => tensor.columnRange(0, width).contiguous()) : tensor;
   };
-  const config = { ...model.config, widths: new Map([[1, width]]) };
+  const config = { ...model.config, widths: new Map([[1, { channels: width }]]) };
   const configJson = { ...model.configJson, block_widths: { 1: { intermediate_size: width } } };
   return { ...model, config, configJson, checkpoint: { tensors: model.checkpoint.tensors, read, close() {} } };
 }

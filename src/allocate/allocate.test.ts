@@ -102,7 +102,8 @@ function candidate(name: string, block: number, scale: number): ProjectionCandid
 
 const candidates: Candidates = {
   projections: [candidate("a", 0, 1), candidate("b", 0, 100), candidate("c", 1, 1)],
-  channels: [],
+  factored: true,
+  parts: [],
 };
 
 describe("allocation rules", () => {
@@ -124,18 +125,20 @@ describe("allocation rules", () => {
 
   test("auto drops channels where that costs less than factors", () => {
     const projections = ["gate", "up", "down"].map((name) => candidate(name, 0, 10));
-    const channels = [
+    const parts = [
       {
         block: 0,
+        part: "channels" as const,
         projections: ["gate", "up", "down"],
         width: 64,
-        parametersPerChannel: 192,
+        step: 8,
+        parametersPerUnit: 192,
         losses: decaying(64, 1),
         measured: [{ at: 45, divergence: 0.01 }],
       },
     ];
-    const chosen = allocatorNamed("auto").allocate({ projections, channels }, { keep: 0.7, rankMultiple: 1 });
-    expect([...chosen.widths]).toEqual([[0, 40]]);
+    const chosen = allocatorNamed("auto").allocate({ projections, factored: true, parts }, { keep: 0.7, rankMultiple: 1 });
+    expect([...chosen.widths]).toEqual([[0, { channels: 40 }]]);
     expect(chosen.ranks.size).toBe(0);
   });
 });

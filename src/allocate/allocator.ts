@@ -1,7 +1,9 @@
 /**
  * The contract of an allocation rule: which replacement each module gets, under one total size. A module is a projection
- * (factors of some rank), or a block's MLP (fewer channels, its three projections dense but narrower).
+ * (factors of some rank), or a part of a block (its MLP, its query and key heads, its value heads) that is made narrower, its
+ * projections dense but smaller.
  */
+import type { BlockWidths, Part } from "../models/model.ts";
 import type { Shape } from "./size.ts";
 
 /** What was measured with this module alone replaced: KL to the dense model's predictions, in nats a token. */
@@ -25,20 +27,25 @@ export interface ProjectionCandidate extends Shape, Partial<Curve> {
   readonly block: number;
 }
 
-export interface ChannelCandidate extends Curve {
+export interface PartCandidate extends Partial<Curve> {
   readonly block: number;
-  /** Full names of the MLP's projections; replacing its channels excludes replacing them one by one. */
+  readonly part: Part;
+  /** Full names of its projections; making the part narrower excludes factoring them one by one. */
   readonly projections: readonly string[];
-  /** Channels it has. */
+  /** Channels or values of a head that it has. */
   readonly width: number;
-  /** Values stored for one channel, in all three projections. */
-  readonly parametersPerChannel: number;
+  /** Widths are multiples of it. */
+  readonly step: number;
+  /** Values stored for one unit of its width, in all its projections. */
+  readonly parametersPerUnit: number;
 }
 
 export interface Candidates {
   readonly projections: readonly ProjectionCandidate[];
-  /** Empty where the rule does not ask for them. */
-  readonly channels: readonly ChannelCandidate[];
+  /** Whether projections may be factored; else parts alone can become smaller. */
+  readonly factored: boolean;
+  /** Those that may become narrower; empty where the rule does not ask for them. */
+  readonly parts: readonly PartCandidate[];
 }
 
 export interface Target {
@@ -54,8 +61,8 @@ export interface Target {
 export interface Allocation {
   /** Rank of every projection that is factored, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
-  /** MLP width of every block that gets fewer channels. */
-  readonly widths: ReadonlyMap<number, number>;
+  /** Sizes of every block that becomes narrower. */
+  readonly widths: ReadonlyMap<number, BlockWidths>;
 }
 
 /** What a rule must know: shapes alone, the losses of every rank as well, or also measured divergences. */
@@ -74,8 +81,11 @@ export interface Allocator {
   readonly name: string;
   readonly title: string;
   readonly needs: Knowledge;
-  /** Whether it chooses between factors and fewer channels for an MLP. */
-  readonly channels: boolean;
+  /**
+   * Whether it makes parts of blocks narrower: never, for it chooses ranks; instead of factors, for methods that make none;
+   * or beside factors, whichever costs less.
+   */
+  readonly parts: "never" | "instead" | "beside";
   /** Where it wants divergences measured, if not where others do. */
   readonly tries?: Tries;
   allocate(candidates: Candidates, target: Target): Allocation;

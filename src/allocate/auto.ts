@@ -7,6 +7,6 @@ export const auto: Allocator = {
   name: "auto",
   title: "measured divergence over factors and fewer channels",
   needs: "divergences",
-  channels: true,
+  parts: "beside",
   allocate: (candidates, target) => leastError(candidates, target, scaledDivergence),
 };

@@ -27,7 +27,7 @@ export const dRank: Allocator = {
   name: "d-rank",
   title: "D-Rank: by effective rank, some of q and k for v",
   needs: "losses",
-  channels: false,
+  parts: "never",
   allocate({ projections }, { keep, rankMultiple }) {
     const T = keep * projections.reduce((sum, candidate) => sum + sizeOf(candidate), 0);
     const parts = projections.map((candidate) => {

@@ -7,6 +7,6 @@ export const energy: Allocator = {
   name: "energy",
   title: "the least sum of calibration losses",
   needs: "losses",
-  channels: false,
-  allocate: (candidates, target) => leastError({ ...candidates, channels: [] }, target, lossItself),
+  parts: "instead",
+  allocate: (candidates, target) => leastError(candidates, target, lossItself),
 };

@@ -10,6 +10,6 @@ export const kl: Allocator = {
   name: "kl",
   title: "measured divergence, scaled along the loss curve",
   needs: "divergences",
-  channels: false,
-  allocate: (candidates, target) => leastError({ ...candidates, channels: [] }, target, scaledDivergence),
+  parts: "instead",
+  allocate: (candidates, target) => leastError(candidates, target, scaledDivergence),
 };

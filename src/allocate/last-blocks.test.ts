@@ -18,7 +18,7 @@ const model = (depth: number): ProjectionCandidate[] =>
 const equal = (depth: number): number[] => Array.from({ length: depth }, () => 7);
 
 function ranksOf(depth: number, target: Omit<Target, "rankMultiple">) {
-  return lastBlocks.allocate({ projections: model(depth), channels: [] }, { rankMultiple: 1, ...target }).ranks;
+  return lastBlocks.allocate({ projections: model(depth), factored: true, parts: [] }, { rankMultiple: 1, ...target }).ranks;
 }
 
 describe("the schedule", () => {
@@ -58,12 +58,14 @@ describe("last-blocks", () => {
   test("factors the last blocks alone, each projection as uniform would at the module keep", () => {
     const ranks = ranksOf(32, { keep: 0.8, blocks: 12, blockKeep: 0.46 });
     const last = model(32).filter(({ block }) => block >= 20);
-    expect(ranks).toEqual(uniform.allocate({ projections: last, channels: [] }, { keep: 0.46, rankMultiple: 1 }).ranks);
+    expect(ranks).toEqual(
+      uniform.allocate({ projections: last, factored: true, parts: [] }, { keep: 0.46, rankMultiple: 1 }).ranks,
+    );
     expect(ranks.size).toBe(12 * BLOCK.length);
   });
 
   test("over all blocks is uniform", () => {
-    const all = uniform.allocate({ projections: model(9), channels: [] }, { keep: 0.61, rankMultiple: 1 }).ranks;
+    const all = uniform.allocate({ projections: model(9), factored: true, parts: [] }, { keep: 0.61, rankMultiple: 1 }).ranks;
     expect(ranksOf(9, { keep: 0.61, blocks: 9 })).toEqual(all);
   });
 
@@ -91,7 +93,7 @@ describe("last-blocks", () => {
 
   test("counts the blocks that may be compressed", () => {
     const projections = model(10).filter(({ block }) => block < 6);
-    const { ranks } = lastBlocks.allocate({ projections, channels: [] }, { keep: 0.9, rankMultiple: 1, blocks: 2 });
+    const { ranks } = lastBlocks.allocate({ projections, factored: true, parts: [] }, { keep: 0.9, rankMultiple: 1, blocks: 2 });
     expect(new Set([...ranks.keys()].map((name) => name.split(".")[0]))).toEqual(new Set(["4", "5"]));
   });
 

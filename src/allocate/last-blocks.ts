@@ -4,8 +4,8 @@
  */
 import { UsageError } from "../errors.ts";
 import type { Allocation, Allocator, ProjectionCandidate, Target } from "./allocator.ts";
+import { byFraction } from "./fraction.ts";
 import { projectionParameters } from "./size.ts";
-import { uniform } from "./uniform.ts";
 
 /** What the rule spends its size on: the last `blocks` blocks, `blockKeep` of the parameters of each of their projections. */
 export interface Schedule {
@@ -17,13 +17,14 @@ export const lastBlocks: Allocator = {
   name: "last-blocks",
   title: "LLM-ROM's schedule: the last blocks alone, all at one keep",
   needs: "shapes",
-  channels: false,
-  allocate({ projections }, target): Allocation {
-    const sizes = blockSizes(projections);
+  parts: "instead",
+  allocate(candidates, target): Allocation {
+    const sizes = blockSizes(candidates.projections);
     const { blocks, blockKeep } = scheduleFor([...sizes.values()], target);
     const last = new Set([...sizes.keys()].slice(-blocks));
-    const own = projections.filter(({ block }) => last.has(block));
-    return uniform.allocate({ projections: own, channels: [] }, { ...target, keep: blockKeep });
+    const own = <T extends { readonly block: number }>(all: readonly T[]) => all.filter(({ block }) => last.has(block));
+    const { projections, parts } = candidates;
+    return byFraction({ ...candidates, projections: own(projections), parts: own(parts) }, target, () => blockKeep);
   },
 };
 

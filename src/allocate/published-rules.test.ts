@@ -19,7 +19,7 @@ const geometric = (size: number, r: number) => Array.from({ length: 64 }, (_, i)
 
 const target = (keep: number): Target => ({ keep, rankMultiple: 1 });
 const ranksOf = (rule: typeof strs, projections: readonly ProjectionCandidate[], keep: number) =>
-  rule.allocate({ projections, channels: [] }, target(keep)).ranks;
+  rule.allocate({ projections, factored: true, parts: [] }, target(keep)).ranks;
 
 describe("svd-llm-v2", () => {
   const q = [projection("0.q_proj", geometric(10, 0.95)), projection("1.q_proj", geometric(1000, 0.95))];

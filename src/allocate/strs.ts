@@ -25,7 +25,7 @@ export const strs: Allocator = {
   name: "strs",
   title: "ASVD's search: the least sensitive truncations first",
   needs: "divergences",
-  channels: false,
+  parts: "never",
   tries: { ranks: [0.5, 0.8], widths: [] },
   allocate({ projections }, target) {
     const truncations = projections.flatMap((candidate) => truncationsOf(candidate, target));

@@ -20,7 +20,7 @@ export const svdLlmV2: Allocator = {
   name: "svd-llm-v2",
   title: "SVD-LLM V2: by the logarithm of the loss, within each type",
   needs: "losses",
-  channels: false,
+  parts: "never",
   allocate({ projections }, target) {
     const ranks = [...groupedBy(projections, kindOf).values()].flatMap((G) => ranksWithin(G, target));
     return { ranks: new Map(ranks), widths: new Map() };

@@ -1,14 +1,11 @@
-/** Every projection keeps the same fraction of its parameters: what the papers compare by. */
+/** Every projection, or every part of every block, keeps the same fraction of its parameters: what the papers compare by. */
 import type { Allocator } from "./allocator.ts";
-import { rankForKeep } from "./size.ts";
+import { byFraction } from "./fraction.ts";
 
 export const uniform: Allocator = {
   name: "uniform",
   title: "the same fraction of every projection",
   needs: "shapes",
-  channels: false,
-  allocate({ projections }, { keep, rankMultiple }) {
-    const ranks = projections.map((p) => [p.name, rankForKeep(p, keep, rankMultiple)] as const);
-    return { ranks: new Map(ranks.flatMap(([name, rank]) => (rank === undefined ? [] : [[name, rank]]))), widths: new Map() };
-  },
+  parts: "instead",
+  allocate: (candidates, target) => byFraction(candidates, target, () => target.keep),
 };

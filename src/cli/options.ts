@@ -63,6 +63,9 @@ export const COMPRESS = [
   option("--center <how>", "rom: centre the outputs: not, with the bias it calls for, or as published")
     .choices(["none", "mean", "paper"])
     .default(compress.center),
+  option("--order <how>", "narrower parts: units dropped one after the other, or by their own scores as published")
+    .choices(["elimination", "scores"])
+    .default(compress.order),
   option("--dtype <type>", "numbers of the written model (default: the model's own)").choices(["f32", "bf16", "f16"]),
   option("--rank-multiple <n>", "round ranks down to a multiple of this")
     .argParser(wholeNumber(1))

@@ -36,6 +36,7 @@ const SHARED = [
   "gamma",
   "mu",
   "center",
+  "order",
   "dtype",
   "rankMultiple",
   "include",

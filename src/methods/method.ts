@@ -1,5 +1,6 @@
 /** The contract of a projection method: mathematics only, no files, no architecture, no logging. */
 import type { Skeleton, Tensor } from "../tensor/index.ts";
+import type { UnitOrder } from "./module-method.ts";
 
 /** W ~ left right (+ bias): left m x k, right k x n. All f64; `parameters` and `expand` in factors.ts read them. */
 export interface Factors {
@@ -69,6 +70,8 @@ export interface MethodOptions {
   readonly mu: number;
   /** ROM: output features as they are, centerd with the bias that this calls for, or centerd without it as published. */
   readonly center: "none" | "mean" | "paper";
+  /** Narrower parts: channels and rotary pairs dropped one after the other, or by scores of their own as MoDeGPT does. */
+  readonly order: UnitOrder;
 }
 
 export const METHOD_DEFAULTS: MethodOptions = {
@@ -78,6 +81,7 @@ export const METHOD_DEFAULTS: MethodOptions = {
   gamma: 0.25,
   mu: 0.01,
   center: "none",
+  order: "elimination",
 };
 
 export interface Method {
@@ -90,6 +94,8 @@ export interface Method {
   readonly needs: readonly Statistic[];
   /** Which activations its paper calibrates later blocks on; the user may choose the other. */
   readonly propagate: "original" | "compressed";
+  /** Whether it makes parts of blocks narrower instead of factoring projections; it is then never asked to decompose one. */
+  readonly parts?: true;
   /** Whether its factors come with a bias, under these options; never when absent. */
   addsBias?(options: MethodOptions): boolean;
   /** Rows of `right` that a skeleton stands for at rank k; none when absent. */

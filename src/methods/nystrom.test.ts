@@ -29,7 +29,7 @@ describe("nystrom", () => {
   test("the predicted loss is the measured one, at every width", () => {
     scope(() => {
       const { h, down, gram } = problem(10, 70);
-      const made = nystrom.reduce({ down, gram });
+      const made = nystrom({ down, gram });
       for (const width of [1, 10, 35, 69]) {
         const predicted = made.losses.slice(width).reduce((a, b) => a + b, 0);
         const measured = measuredLoss(h, down, made.order.slice(0, width), made.down(width));
@@ -42,7 +42,7 @@ describe("nystrom", () => {
   test("all channels give the projection back", () => {
     scope(() => {
       const { down, gram } = problem(6, 50);
-      const made = nystrom.reduce({ down, gram });
+      const made = nystrom({ down, gram });
       expect(made.down(50).sub(down.selectColumns(made.order)).sumOfSquares() / down.sumOfSquares()).toBeLessThan(1e-12);
     });
   });
@@ -50,7 +50,7 @@ describe("nystrom", () => {
   test("loses no more than keeping the channels of most energy", () => {
     scope(() => {
       const { down, gram } = problem(8, 96);
-      const made = nystrom.reduce({ down, gram });
+      const made = nystrom({ down, gram });
       const energy = Array.from(
         { length: 96 },
         (_, i) =>
@@ -75,7 +75,7 @@ describe("nystrom", () => {
           [1, 40],
         ),
       );
-      const made = nystrom.reduce({ down, gram: silent.T.matmul(silent) });
+      const made = nystrom({ down, gram: silent.T.matmul(silent) });
       expect([...made.order.slice(32)].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     });
   });
@@ -84,7 +84,7 @@ describe("nystrom", () => {
     scope(() => {
       const { h, down } = problem(5, 40);
       const few = h.rowRange(0, 9).contiguous();
-      const made = nystrom.reduce({ down, gram: few.T.matmul(few) });
+      const made = nystrom({ down, gram: few.T.matmul(few) });
       const loss = measuredLoss(few, down, made.order.slice(0, 20), made.down(20));
       expect(loss / few.matmul(down.T).sumOfSquares()).toBeLessThan(1e-4);
     });

@@ -1,7 +1,7 @@
 /**
  * Fewer MLP channels, the rest made up for by least squares (a Nystrom approximation of C): MoDeGPT's type I.
- * Lin, Gao, Smith, Patel, Tuli, Shen, Jin, Hsu 2024, arXiv:2408.09632; channels chosen by backward elimination instead of
- * ridge leverage: Hassibi, Stork 1993 (optimal brain surgeon), in groups, which loses 3 to 20 % less on SmolLM2-135M.
+ * Lin, Gao, Smith, Patel, Tuli, Shen, Jin, Hsu 2024, arXiv:2408.09632; channels chosen by ridge leverage as published, or by
+ * backward elimination: Hassibi, Stork 1993 (optimal brain surgeon), in groups, which loses 3 to 20 % less on SmolLM2-135M.
  *
  *   D  m x f   down projection, y = D h
  *   C  f x f   sum of h h^T over calibration tokens
@@ -12,7 +12,7 @@
 
 import { NumericsError } from "../errors.ts";
 import { addToDiagonal, cholesky, diagonal, dispose, keep, scope, solveLower, type Tensor } from "../tensor/index.ts";
-import type { ChannelMethod, ChannelProblem, ChannelReduction } from "./module-method.ts";
+import type { ChannelProblem, ChannelReduction, UnitOrder } from "./module-method.ts";
 import { inverse } from "./whitening.ts";
 
 /** First damping tried, relative to C's mean diagonal: silent channels, or fewer tokens than channels, leave no inverse. */
@@ -22,18 +22,13 @@ const GROUP = 32;
 /** Below this share of the channels their order is that of their last scores. */
 const SMALLEST = 0.1;
 
-export const nystrom: ChannelMethod = {
-  name: "nystrom",
-  title: "Nystrom MLP: fewer channels, refitted",
-  paper: "arXiv:2408.09632",
-  reduce({ down: D, gram }) {
-    return scope(() => {
-      const { C, damping } = regular(gram);
-      const order = eliminate({ down: D, gram: C });
-      return { ...reduction(D, C, order), damping };
-    });
-  },
-};
+export function nystrom({ down: D, gram }: ChannelProblem, by: UnitOrder = "elimination"): ChannelReduction {
+  return scope(() => {
+    const { C, damping } = regular(gram);
+    const order = by === "elimination" ? eliminate({ down: D, gram: C }) : byLeverage(C);
+    return { ...reduction(D, C, order), damping };
+  });
+}
 
 /** C with the least damping of 1e-6, 1e-5 ... that makes it positive definite. */
 function regular(gram: Tensor): { C: Tensor; damping: number } {
@@ -59,6 +54,16 @@ export function reduction(D: Tensor, C: Tensor, order: Uint32Array): Omit<Channe
       return solveLower(Lss, M.columnRange(0, k).T, true).T.contiguous(); // m x k
     });
   return Object.assign({ order, losses, down }, { holds: [L, M] });
+}
+
+/** Ridge of the leverage scores, relative to C's mean diagonal. */
+const RIDGE = 1e-2;
+
+/** The paper's order: the diagonal of C (C + ridge I)^-1 = I - ridge (C + ridge I)^-1, largest first; D does not count. */
+function byLeverage(C: Tensor): Uint32Array {
+  const ridge = RIDGE * mean(diagonal(C));
+  const left = scope(() => diagonal(inverse(addToDiagonal(C, ridge)))); // (1 - score) / ridge
+  return Uint32Array.from(left.keys()).sort((a, b) => (left[a] as number) - (left[b] as number));
 }
 
 /** Drops the channels whose loss, with all others refitted, is least: ||D_j||^2 / (C^-1)_jj, group after group. */

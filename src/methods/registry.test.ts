@@ -5,8 +5,8 @@ import { METHODS, methodNamed } from "./registry.ts";
 
 /** What methods are made of; every other file of the folder is a method. */
 const PARTS = ["activation-aware", "factors", "interpolative", "measure", "method", "nested", "registry", "terms", "whitening"];
-/** Methods that replace a whole MLP, and their contract: allocators choose them, not --method. */
-const MODULE_METHODS = ["module-method", "nystrom"];
+/** What modegpt is made of, one file for each part of a block, and their contract. */
+const MODULE_METHODS = ["module-method", "nystrom", "cr", "value-output"];
 
 test("every file is a method of its own name, or a part of methods", () => {
   const files = readdirSync(new URL(".", import.meta.url)).filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"));

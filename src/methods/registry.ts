@@ -5,6 +5,7 @@ import { asvd } from "./asvd.ts";
 import { asvdII } from "./asvd-ii.ts";
 import { asvdIII } from "./asvd-iii.ts";
 import type { Method } from "./method.ts";
+import { modegpt } from "./modegpt.ts";
 import { nidI } from "./nid-i.ts";
 import { nidII } from "./nid-ii.ts";
 import { nsvdI } from "./nsvd-i.ts";
@@ -14,7 +15,7 @@ import { rom } from "./rom.ts";
 import { svd } from "./svd.ts";
 import { svdLlm } from "./svd-llm.ts";
 
-export const METHODS: readonly Method[] = [svd, asvd, svdLlm, asvdII, asvdIII, nsvdI, nsvdII, nidI, nidII, ridge, rom];
+export const METHODS: readonly Method[] = [svd, asvd, svdLlm, asvdII, asvdIII, nsvdI, nsvdII, nidI, nidII, ridge, rom, modegpt];
 
 /** @throws UsageError naming the known methods. */
 export function methodNamed(name: string): Method {

@@ -45,3 +45,10 @@ export function indices(json: Json, key: string): Uint32Array {
   if (valid) return Uint32Array.from(value);
   throw new ConfigError(key, `must be a list of different whole numbers, got ${JSON.stringify(value)}`);
 }
+
+/** A list of lists of different whole numbers from zero. */
+export function indexLists(json: Json, key: string): Uint32Array[] {
+  const value = json[key];
+  if (Array.isArray(value)) return value.map((own, i) => indices({ [`${key}[${i}]`]: own }, `${key}[${i}]`));
+  throw new ConfigError(key, `must be a list of lists of whole numbers, got ${JSON.stringify(value)}`);
+}

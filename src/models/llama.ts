@@ -5,13 +5,22 @@
  *   t tokens · d hiddenSize · h query heads · g key/value heads · e headDim · f intermediateSize
  */
 import { ConfigError, UnsupportedError } from "../errors.ts";
-import { rmsNorm, rope, swiglu, type Tensor } from "../tensor/index.ts";
+import { hcat, rmsNorm, rope, scope, swiglu, type Tensor } from "../tensor/index.ts";
 import { boolean, type Json, positive, positiveInt } from "./config.ts";
-import { type Architecture, attend, type Block, type Linear, linear, type ModelConfig, type ProjectionShape } from "./model.ts";
+import {
+  type Architecture,
+  attend,
+  type Block,
+  type HeadShape,
+  type Linear,
+  linear,
+  type ModelConfig,
+  type ProjectionShape,
+} from "./model.ts";
 import { parseRotation, type Rotation, ropeTable } from "./rope.ts";
 
 export interface LlamaConfig extends ModelConfig {
-  readonly heads: { readonly query: number; readonly keyValue: number; readonly dim: number };
+  readonly heads: HeadShape;
   readonly intermediateSize: number;
   readonly attentionBias: boolean;
   readonly mlpBias: boolean;
@@ -32,6 +41,7 @@ export const llama: Architecture<LlamaConfig> = {
     if (query % keyValue !== 0) throw new ConfigError("num_key_value_heads", `must divide ${query} query heads, got ${keyValue}`);
     if ((json.hidden_act ?? "silu") !== "silu")
       throw new UnsupportedError(`config.json: hidden_act ${String(json.hidden_act)} is not known; known is silu`);
+    checkNarrowBlocks(shared, keyValue, dim);
     return {
       ...shared,
       heads: { query, keyValue, dim },
@@ -45,16 +55,16 @@ export const llama: Architecture<LlamaConfig> = {
 
   projections(config, block) {
     const { hiddenSize: d, attentionBias, mlpBias } = config;
-    const f = config.widths.get(block) ?? config.intermediateSize;
-    const { query, keyValue, dim: e } = config.heads;
+    const { query, keyValue, dim } = config.heads;
+    const { channels: f = config.intermediateSize, queryKey: e = dim, value: ev = dim } = config.widths.get(block) ?? {};
     const at = (site: string, name: string, rows: number, columns: number, bias: boolean): ProjectionShape => {
       return { name: `model.layers.${block}.${name}`, site, rows, columns, bias };
     };
     return [
       at("attention.in", "self_attn.q_proj", query * e, d, attentionBias),
       at("attention.in", "self_attn.k_proj", keyValue * e, d, attentionBias),
-      at("attention.in", "self_attn.v_proj", keyValue * e, d, attentionBias),
-      at("attention.out", "self_attn.o_proj", d, query * e, attentionBias),
+      at("attention.in", "self_attn.v_proj", keyValue * ev, d, attentionBias),
+      at("attention.out", "self_attn.o_proj", d, query * ev, attentionBias),
       at("mlp.in", "mlp.gate_proj", f, d, mlpBias),
       at("mlp.in", "mlp.up_proj", f, d, mlpBias),
       at("mlp.hidden", "mlp.down_proj", d, f, mlpBias),
@@ -62,6 +72,32 @@ export const llama: Architecture<LlamaConfig> = {
   },
 
   channels: { inputs: ["mlp.gate_proj", "mlp.up_proj"], output: "mlp.down_proj", site: "mlp.hidden" },
+
+  heads: {
+    query: "self_attn.q_proj",
+    key: "self_attn.k_proj",
+    value: "self_attn.v_proj",
+    output: "self_attn.o_proj",
+    shape: ({ heads }) => heads,
+  },
+
+  parts: ({ heads: { dim }, intermediateSize }) => [
+    {
+      part: "queryKey",
+      site: "attention.in",
+      projections: ["self_attn.q_proj", "self_attn.k_proj"],
+      width: dim,
+      step: 2,
+    },
+    { part: "value", site: "attention.in", projections: ["self_attn.v_proj", "self_attn.o_proj"], width: dim, step: 1 },
+    {
+      part: "channels",
+      site: "mlp.hidden",
+      projections: ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"],
+      width: intermediateSize,
+      step: 8, // which kernels like
+    },
+  ],
 
   norms: ["input_layernorm", "post_attention_layernorm"],
 
@@ -113,13 +149,43 @@ function norm(x: Tensor, name: string, { weights, config }: Block<LlamaConfig>):
 function attention(x: Tensor, block: Block<LlamaConfig>): Tensor {
   const { config, run } = block;
   const { query, keyValue, dim } = config.heads;
-  const q = rope(linear(x, weight(block, "self_attn.q_proj")), run.positions); // t x (h e)
-  const k = rope(linear(x, weight(block, "self_attn.k_proj")), run.positions); // t x (g e)
-  const v = linear(x, weight(block, "self_attn.v_proj")); // t x (g e)
+  const q = rotate(linear(x, weight(block, "self_attn.q_proj")), block); // t x (h e)
+  const k = rotate(linear(x, weight(block, "self_attn.k_proj")), block); // t x (g e)
+  const v = linear(x, weight(block, "self_attn.v_proj")); // t x (g e'), e' = e but in a narrower block
   return attend(q, k, v, run, {
     queryHeads: query,
     keyValueHeads: keyValue,
     scale: 1 / Math.sqrt(dim),
     ...(config.slidingWindow === undefined ? {} : { window: config.slidingWindow }),
   });
+}
+
+/** Turns each head by its position; where heads kept some rotary pairs only, each group of heads by the angles of its own. */
+function rotate(x: Tensor, { weights: { ropePairs }, run: { positions } }: Block): Tensor {
+  if (!ropePairs) return rope(x, positions);
+  return scope(() => {
+    const width = x.columns / ropePairs.length;
+    const groups = ropePairs.map((pairs, group) => {
+      const table = { cos: positions.cos.selectColumns(pairs), sin: positions.sin.selectColumns(pairs) };
+      return rope(x.columnRange(group * width, (group + 1) * width).contiguous(), table);
+    });
+    return hcat(...groups);
+  });
+}
+
+/** @throws ConfigError where a narrower block's heads contradict the others, or its rotary pairs their number. */
+function checkNarrowBlocks({ widths, ropePairs }: ModelConfig, keyValue: number, dim: number): void {
+  for (const [block, { queryKey = dim, value = dim }] of widths) {
+    const at = `block_widths of block ${block}`;
+    if (queryKey % 2 !== 0 || queryKey > dim)
+      throw new ConfigError(at, `qk_head_dim must be even and at most ${dim}, got ${queryKey}`);
+    if (value > dim) throw new ConfigError(at, `v_head_dim must be at most ${dim}, got ${value}`);
+    const pairs = ropePairs.get(block) ?? [];
+    const fits = pairs.length === keyValue && pairs.every((own) => own.length === queryKey / 2 && own.every((i) => i < dim / 2));
+    if (queryKey < dim && !fits)
+      throw new ConfigError(
+        "block_rope_pairs",
+        `block ${block} must list ${queryKey / 2} of ${dim / 2} pairs for ${keyValue} heads`,
+      );
+  }
 }

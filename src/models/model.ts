@@ -40,10 +40,40 @@ export interface ProjectionShape {
   readonly bias: boolean;
 }
 
+/** Sizes of a block's parts where compression made them smaller; what is absent is as large as the config says. */
+export interface BlockWidths {
+  /** Channels of the MLP. */
+  readonly channels?: number;
+  /** Values of a query head and of a key head, two for each rotary pair. */
+  readonly queryKey?: number;
+  /** Values of a value head. */
+  readonly value?: number;
+}
+
+/** What of a block may become narrower. */
+export type Part = keyof BlockWidths;
+
+/** A part of every block, in its dense size. */
+export interface PartShape {
+  readonly part: Part;
+  /** The site whose Gram matrix says how to make it narrower. */
+  readonly site: string;
+  /** The projections that become smaller, by names relative to the block. */
+  readonly projections: readonly string[];
+  readonly width: number;
+  /** Widths are multiples of it. */
+  readonly step: number;
+}
+
+/** The rotary pairs that each key/value head keeps, and the query heads that share it; pair i is values i and i + e / 2. */
+export type RopePairs = readonly Uint32Array[];
+
 /** The weights of one block, by names relative to it (`self_attn.q_proj`, `input_layernorm`). */
 export interface BlockWeights {
   readonly linears: Map<string, Linear>;
   readonly vectors: Map<string, Tensor>;
+  /** Absent where all are kept. */
+  ropePairs?: RopePairs | undefined;
 }
 
 /** Keys and values of the tokens already seen by a block, one sequence; they outlive every scope until disposed. */
@@ -111,8 +141,17 @@ export interface ModelConfig {
   readonly addedBiases: ReadonlySet<string>;
   /** Projections whose right factor ends in rows of an interpolative decomposition: the columns that hold its identity. */
   readonly skeletons: ReadonlyMap<string, Uint32Array>;
-  /** MLP channels of the blocks that have fewer than the others. */
-  readonly widths: ReadonlyMap<number, number>;
+  /** Sizes of the blocks that are narrower than the others. */
+  readonly widths: ReadonlyMap<number, BlockWidths>;
+  /** Of the blocks whose query and key heads are narrower. */
+  readonly ropePairs: ReadonlyMap<number, RopePairs>;
+}
+
+/** h query heads share g key/value heads, h / g each; a dense head has e values. */
+export interface HeadShape {
+  readonly query: number; // h
+  readonly keyValue: number; // g
+  readonly dim: number; // e
 }
 
 export interface Architecture<C extends ModelConfig = ModelConfig> {
@@ -124,6 +163,16 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   projections(config: C, block: number): readonly ProjectionShape[];
   /** The gated MLP by its channels: a channel is a row of each input projection and a column of the output's. */
   readonly channels: { readonly inputs: readonly string[]; readonly output: string; readonly site: string };
+  /** The attention's projections by their heads. */
+  readonly heads: {
+    readonly query: string;
+    readonly key: string;
+    readonly value: string;
+    readonly output: string;
+    shape(config: C): HeadShape;
+  };
+  /** What of a block may become narrower, in forward order. */
+  parts(config: C): readonly PartShape[];
   /** Names of a block's normalisation weights, d values each. */
   readonly norms: readonly string[];
   /** Rotary angles of `count` positions from `start`. */

@@ -1,9 +1,9 @@
 /** model_type of config.json -> architecture family. A compressed model's type is the dense one's behind `rankfold_`. */
 import { UnsupportedError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
-import { boolean, indices, type Json, object, positive, positiveInt, strings } from "./config.ts";
+import { boolean, indexLists, indices, type Json, object, positive, positiveInt, strings } from "./config.ts";
 import { llama } from "./llama.ts";
-import type { Architecture, ModelConfig } from "./model.ts";
+import type { Architecture, BlockWidths, ModelConfig, Part } from "./model.ts";
 
 const FAMILIES: readonly Architecture[] = [llama];
 
@@ -25,7 +25,6 @@ export function parseModelConfig(json: Json): { architecture: Architecture; conf
   const architecture = architectureNamed(modelType);
   const ranks = object(json, "projection_ranks");
   const skeletons = object(json, "projection_skeletons");
-  const widths = object(json, "block_widths");
   const shared: ModelConfig = {
     modelType,
     hiddenSize: positiveInt(json, "hidden_size"),
@@ -36,8 +35,26 @@ export function parseModelConfig(json: Json): { architecture: Architecture; conf
     maxPositions: positiveInt(json, "max_position_embeddings", 2048),
     ranks: new Map(Object.keys(ranks).map((name) => [name, positiveInt(ranks, name)])),
     addedBiases: new Set(strings(json, "projection_biases")),
-    widths: new Map(Object.keys(widths).map((block) => [Number(block), positiveInt(object(widths, block), "intermediate_size")])),
+    ...narrowBlocks(json),
     skeletons: new Map(Object.keys(skeletons).map((name) => [name, indices(skeletons, name)])),
   };
   return { architecture, config: architecture.parseConfig(json, shared) };
+}
+
+/** The keys of `block_widths`, by the part that each is the size of. */
+export const WIDTH_KEYS: Readonly<Record<Part, string>> = {
+  channels: "intermediate_size",
+  queryKey: "qk_head_dim",
+  value: "v_head_dim",
+};
+
+function narrowBlocks(json: Json): Pick<ModelConfig, "widths" | "ropePairs"> {
+  const [widths, pairs] = [object(json, "block_widths"), object(json, "block_rope_pairs")];
+  const parts = Object.entries(WIDTH_KEYS);
+  const sizes = (own: Json): BlockWidths =>
+    Object.fromEntries(parts.flatMap(([part, key]) => (own[key] === undefined ? [] : [[part, positiveInt(own, key)]])));
+  return {
+    widths: new Map(Object.keys(widths).map((block) => [Number(block), sizes(object(widths, block))])),
+    ropePairs: new Map(Object.keys(pairs).map((block) => [Number(block), indexLists(pairs, block)])),
+  };
 }

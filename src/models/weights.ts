@@ -14,6 +14,9 @@ const REDUNDANT = /rotary_emb\.inv_freq$/;
 /** A block's prefix in tensor names. */
 export const blockPrefix = (block: number) => `model.layers.${block}.`;
 
+/** The block of a tensor or projection. */
+export const blockOf = (name: string) => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1]);
+
 /** The tensors that store one projection, with their shapes. */
 export function projectionTensors(
   { name, rows, columns, bias }: ProjectionShape,
@@ -94,7 +97,7 @@ export function readBlock(source: TensorSource, architecture: Architecture, conf
     return [projection.name.slice(prefix.length), readLinear(source, projection, config)];
   });
   const vectors = architecture.norms.map((norm): [string, Tensor] => [norm, source.read(`${prefix}${norm}.weight`)]);
-  return { linears: new Map(linears), vectors: new Map(vectors) };
+  return { linears: new Map(linears), vectors: new Map(vectors), ropePairs: config.ropePairs.get(block) };
 }
 
 function readLinear(source: TensorSource, { name, rows, bias }: ProjectionShape, config: ModelConfig): Linear {

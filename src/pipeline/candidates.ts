@@ -1,18 +1,16 @@
-/** What a compression may replace: the model's projections that the user did not exclude, and whole MLPs of them. */
-import type { Allocation, ChannelCandidate, Curve, ProjectionCandidate } from "../allocate/allocator.ts";
+/** What a compression may replace: the model's projections that the user did not exclude, and the parts of a block that they make up. */
+import type { Allocation, Curve, PartCandidate, ProjectionCandidate } from "../allocate/allocator.ts";
 import { blockSizes, keepOf, lastBlocks } from "../allocate/last-blocks.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { UsageError } from "../errors.ts";
+import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import type { ProjectionShape } from "../models/model.ts";
+import type { Part, PartShape, ProjectionShape } from "../models/model.ts";
 import { blockPrefix } from "../models/weights.ts";
 import type { Options } from "./plan.ts";
 
-/** What was measured of the modules, by projection name and by block. */
-export interface Measurements {
-  readonly projections: ReadonlyMap<string, Curve>;
-  readonly channels: ReadonlyMap<number, Curve>;
-}
+/** What was measured of the modules, by the name of a projection or of a block's part. */
+export type Measurements = ReadonlyMap<string, Curve>;
 
 export type PlacedProjection = ProjectionShape & { readonly block: number };
 
@@ -52,28 +50,43 @@ export function withScheduledKeep(model: Model, options: Options): Options {
   return { ...options, keep: Number(keepOf({ blocks, blockKeep }, sizes).toFixed(4)) };
 }
 
-/** The allocator's choice. */
-export function allocate(model: Model, options: Options, measurements?: Measurements): Allocation {
-  const shapes = candidatesOf(model, options);
-  const projections = shapes.map((shape): ProjectionCandidate => ({ ...shape, ...measurements?.projections.get(shape.name) }));
-  const blocks = [...new Set(shapes.map(({ block }) => block))];
-  const channels = measurements ? blocks.flatMap((block) => channelsOf(model, shapes, block, measurements)) : [];
-  return allocatorNamed(options.allocate).allocate({ projections, channels }, options);
+/** A block's part among the names of projections. */
+export const partName = (block: number, part: Part) => `${blockPrefix(block)}${part}`;
+
+/** The parts of a block all of whose projections are among these. */
+export function partsOf({ architecture, config }: Model, shapes: readonly PlacedProjection[]): PartShape[] {
+  const names = new Set(shapes.map(({ name, block }) => name.slice(blockPrefix(block).length)));
+  return architecture.parts(config).filter(({ projections }) => projections.every((name) => names.has(name)));
 }
 
-/** The block's MLP, where all its projections are candidates and it was measured. */
-function channelsOf(
+/** The allocator's choice. @throws UsageError where it gives ranks alone, and the method makes no factors. */
+export function allocate(model: Model, options: Options, measurements?: Measurements): Allocation {
+  const [rule, method] = [allocatorNamed(options.allocate), methodNamed(options.method)];
+  const factored = !method.parts;
+  if (!factored && rule.parts === "never")
+    throw new UsageError(
+      `--allocate ${rule.name} chooses ranks, and --method ${method.name} makes no factors; take uniform or kl`,
+    );
+  const shapes = candidatesOf(model, options);
+  const projections = shapes.map((shape): ProjectionCandidate => ({ ...shape, ...measurements?.get(shape.name) }));
+  const blocks = [...new Set(shapes.map(({ block }) => block))];
+  const parts =
+    factored && rule.parts !== "beside" ? [] : blocks.flatMap((block) => partCandidates(model, shapes, block, measurements));
+  return rule.allocate({ projections, factored, parts }, options);
+}
+
+function partCandidates(
   model: Model,
   shapes: readonly PlacedProjection[],
   block: number,
-  measurements: Measurements,
-): ChannelCandidate[] {
-  const { inputs, output } = model.architecture.channels;
-  const names = [...inputs, output].map((name) => blockPrefix(block) + name);
-  const own = shapes.filter(({ name }) => names.includes(name));
-  const known = measurements.channels.get(block);
-  if (own.length < names.length || !known) return [];
-  const width = own.find(({ name }) => name === blockPrefix(block) + output)?.columns ?? 0;
-  const parameters = own.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  return [{ block, projections: names, width, parametersPerChannel: parameters / width, ...known }];
+  measurements: Measurements | undefined,
+): PartCandidate[] {
+  const inBlock = shapes.filter((shape) => shape.block === block);
+  return partsOf(model, inBlock).map(({ part, width, step, projections }) => {
+    const names = projections.map((name) => blockPrefix(block) + name);
+    const own = inBlock.filter(({ name }) => names.includes(name));
+    const parameters = own.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+    const curve = measurements?.get(partName(block, part));
+    return { block, part, projections: names, width, step, parametersPerUnit: parameters / width, ...curve };
+  });
 }

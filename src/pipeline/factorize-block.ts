@@ -7,11 +7,12 @@ import { type SiteStatistics, SiteSums } from "../calibrate/statistics.ts";
 import type { InputStatistics, Method, MethodOptions } from "../methods/method.ts";
 import { advanceBatches, type Batch, setStream } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
-import type { Block, BlockState, BlockWeights, Dense, ProjectionShape, Stage } from "../models/model.ts";
+import type { Block, BlockState, BlockWeights, BlockWidths, Dense, PartShape, ProjectionShape, Stage } from "../models/model.ts";
 import { blockPrefix } from "../models/weights.ts";
 import { type DType, dispose, keep, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
-import { narrowerMlp, type Replacement, replacementAt } from "./replacement.ts";
+import { narrowerPart, narrowing } from "./narrower.ts";
+import { type Replacement, replacementAt } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 
 export interface BlockTask {
@@ -23,8 +24,8 @@ export interface BlockTask {
   readonly options: MethodOptions;
   /** Rank of each projection to factor, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
-  /** MLP channels to keep, where the block gets fewer. */
-  readonly width?: number | undefined;
+  /** Sizes of the parts that get narrower. */
+  readonly widths?: BlockWidths | undefined;
   /** What the factors are rounded to, so that later blocks see what will be written. */
   readonly dtype: DType;
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
@@ -40,7 +41,8 @@ export function factorizeBlock(
   batches: readonly Batch[],
   propagate: "original" | "compressed",
 ): ProjectionReport[] {
-  if (task.method.needs.length === 0) return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
+  if (task.method.needs.length === 0 && partsToNarrow(task).length === 0)
+    return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
   if (task.statistics) return factorizeSites(task, task.statistics);
   return propagate === "original" ? withOriginalInputs(task, batches) : withCompressedInputs(task, batches);
 }
@@ -49,13 +51,18 @@ function shapesToFactor({ model, index, ranks }: BlockTask): ProjectionShape[] {
   return model.architecture.projections(model.config, index).filter(({ name }) => ranks.has(name));
 }
 
+/** The parts that get narrower, in forward order. */
+function partsToNarrow({ model, widths }: BlockTask): PartShape[] {
+  return model.architecture.parts(model.config).filter(({ part }) => widths?.[part] !== undefined);
+}
+
 /** Width of the input of every site that a replacement needs the statistics of. */
 function siteWidths(task: BlockTask): Map<string, number> {
   const { architecture, config } = task.model;
-  const narrowed = task.width === undefined ? undefined : architecture.channels.site;
+  const narrowed = new Set(partsToNarrow(task).map(({ site }) => site));
   const shapes = architecture
     .projections(config, task.index)
-    .filter(({ name, site }) => task.ranks.has(name) || site === narrowed);
+    .filter(({ name, site }) => task.ranks.has(name) || narrowed.has(site));
   return new Map(shapes.map(({ site, columns }) => [site, columns]));
 }
 
@@ -140,22 +147,26 @@ function factorizeSite(task: BlockTask, site: string, sums: SiteStatistics): Pro
   const shapes = shapesToFactor(task).filter((shape) => shape.site === site);
   const made = scope(() => {
     const statistics = sums.statistics(site, `block ${task.index}`);
-    if (task.width !== undefined && site === task.model.architecture.channels.site) return narrowMlp(task, statistics);
+    const parts = partsToNarrow(task).filter((shape) => shape.site === site);
+    const narrower = parts.map((shape) => narrowPart(task, shape, statistics));
     const reports = shapes.map((shape) => factorizeProjection(task, shape, statistics));
-    return { reports, layers: shapes.map((shape) => layerOf(task, shape)) };
+    return {
+      reports: [...narrower.flatMap((part) => part.reports), ...reports],
+      layers: [...narrower.map((part) => part.layers), ...shapes.map((shape) => layerOf(task, shape))],
+    };
   });
   return made.reports;
 }
 
-/** Fewer MLP channels: rows of the input projections, and a refitted output projection. */
-function narrowMlp(task: BlockTask, statistics: InputStatistics): { reports: ProjectionReport[]; layers: Dense[] } {
+function narrowPart(task: BlockTask, { part }: PartShape, statistics: InputStatistics) {
   task.checkpoint();
   return task.clock.time("factorize", () => {
-    const made = scope(() =>
-      narrowerMlp(task.model, task.weights, { block: task.index, width: task.width as number, statistics, dtype: task.dtype }),
-    );
-    for (const [name, layer] of made.layers) task.weights.linears.set(name, layer);
-    return { reports: made.reports, layers: [...made.layers.values()] };
+    const { model, weights, options, index: block, dtype } = task;
+    const wanted = { block, part, width: task.widths?.[part] as number, dtype };
+    const made = scope(() => narrowerPart(model, narrowing(part, { model, weights, statistics, options }), wanted));
+    for (const [name, layer] of made.layers) weights.linears.set(name, layer);
+    if (made.ropePairs) weights.ropePairs = made.ropePairs;
+    return made;
   });
 }
 

@@ -5,9 +5,9 @@
 import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import type { Curve, Measured } from "../allocate/allocator.ts";
 import { FormatError } from "../errors.ts";
-import { isObject } from "../formats/json.ts";
 import { readTextFile } from "../formats/json-lines.ts";
 import { storage } from "../formats/storage.ts";
+import { isObject } from "../json-object.ts";
 
 interface Line extends Partial<Measured> {
   readonly module: string;

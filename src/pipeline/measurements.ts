@@ -12,15 +12,17 @@ import { UsageError } from "../errors.ts";
 import { divergences, type VariantsOf } from "../evaluate/divergence.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import type { BlockWeights, Dense, Linear } from "../models/model.ts";
+import type { BlockWeights, Dense, Linear, Part, RopePairs } from "../models/model.ts";
 import { blockPrefix, readBlock } from "../models/weights.ts";
+import { tailSums } from "../tail-sums.ts";
 import { BYTES, scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
-import { candidatesOf, type Measurements, type PlacedProjection } from "./candidates.ts";
+import { candidatesOf, type Measurements, type PlacedProjection, partName, partsOf } from "./candidates.ts";
 import type { Job } from "./job.ts";
 import { MeasurementJournal } from "./measurement-journal.ts";
+import { narrowing } from "./narrower.ts";
 import type { Options } from "./plan.ts";
-import { narrowed, replacementAt } from "./replacement.ts";
+import { replacementAt } from "./replacement.ts";
 
 /** Where modules are tried, unless the allocator says otherwise. */
 const TRIED: Tries = { ranks: [0.5], widths: [0.7] };
@@ -28,11 +30,12 @@ const TRIED: Tries = { ranks: [0.5], widths: [0.7] };
 /** Residual streams of the variants that ride through the blocks together. */
 const RIDER_BYTES = 128e6;
 
-/** Something that can be replaced: a projection, or where `shape` is absent a block's MLP. */
+/** Something that can be replaced: a projection by factors, or a part of a block by a narrower one. */
 interface Module {
   readonly name: string;
   readonly block: number;
-  readonly shape?: PlacedProjection;
+  readonly site: string;
+  readonly replaced: PlacedProjection | Part;
   /** Ranks or widths to try. */
   readonly sizes: readonly number[];
 }
@@ -61,31 +64,36 @@ export function measureModules(model: Model, stored: StatisticsFolder, options: 
     const curve = journal.curve(module.name, module.sizes);
     return curve ? [{ ...module, curve }] : [];
   });
-  return {
-    projections: new Map(curves.flatMap(({ name, shape, curve }) => (shape ? [[name, curve] as const] : []))),
-    channels: new Map(curves.flatMap(({ block, shape, curve }) => (shape ? [] : [[block, curve] as const]))),
-  };
+  return new Map(curves.map(({ name, curve }) => [name, curve]));
 }
 
 /** What decides the measurements beside the statistics. */
-function measurementKey({ method, nesting, alpha, scale, gamma, mu, center }: Options): string {
-  const key = { version: VERSION, method, nesting, alpha, scale, gamma, mu, center };
+function measurementKey({ method, nesting, alpha, scale, gamma, mu, center, order }: Options): string {
+  const key = { version: VERSION, method, nesting, alpha, scale, gamma, mu, center, order };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }
 
 /** All that the allocator wants to know something of. */
 function modulesOf(model: Model, options: Options): Module[] {
-  const { needs, channels, tries = TRIED } = allocatorNamed(options.allocate);
+  const { needs, parts, tries = TRIED } = allocatorNamed(options.allocate);
+  const factored = !methodNamed(options.method).parts;
   const { ranks, widths } = needs === "divergences" ? tries : { ranks: [], widths: [] };
   const shapes = candidatesOf(model, options);
   const projections = shapes.map((shape): Module => {
-    return { ...shape, shape, sizes: sizes(ranks, (share) => Math.floor(share * breakEvenRank(shape))) };
+    return { ...shape, replaced: shape, sizes: sizes(ranks, (share) => Math.floor(share * breakEvenRank(shape))) };
   });
-  const outputs = shapes.filter(({ name }) => channels && name.endsWith(model.architecture.channels.output));
-  const mlps = outputs.map(({ block, columns }): Module => {
-    return { name: `${blockPrefix(block)}mlp`, block, sizes: sizes(widths, (share) => Math.round(share * columns)) };
+  const blocks = [...new Set(shapes.map(({ block }) => block))];
+  const narrower = blocks.flatMap((block) => {
+    const own = partsOf(
+      model,
+      shapes.filter((shape) => shape.block === block),
+    );
+    return own.map(({ part, site, width, step }): Module => {
+      const tried = sizes(widths, (share) => Math.round((share * width) / step) * step);
+      return { name: partName(block, part), block, site, replaced: part, sizes: tried };
+    });
   });
-  return [...projections, ...mlps];
+  return [...(factored ? projections : []), ...(!factored || parts === "beside" ? narrower : [])];
 }
 
 /** The different sizes that the shares make, none below 1. */
@@ -160,20 +168,23 @@ interface BlockTask {
 }
 
 type Statistics = ReturnType<StoredBlock["statistics"]>;
-/** Replaced layers, by their name in the block. */
-type Layers = ReadonlyMap<string, Linear>;
+
+/** Replaced layers by their name in the block, and the rotary pairs that heads keep. */
+interface Variant {
+  readonly layers: ReadonlyMap<string, Linear>;
+  readonly ropePairs?: RopePairs;
+}
 
 /** The block's weights with one module replaced, for each size of each of the modules. The caller's scope owns them. */
 function tryModules(measuring: Measuring, modules: readonly Module[], task: BlockTask): Map<string, BlockWeights> {
   const variants = new Map<string, BlockWeights>();
   const sums = measuring.stored.block(task.block);
   try {
-    const siteOf = ({ shape }: Module) => shape?.site ?? measuring.model.architecture.channels.site;
-    for (const site of new Set(modules.map(siteOf))) {
+    for (const site of new Set(modules.map((module) => module.site))) {
       const statistics = sums.statistics(site, `block ${task.block}`);
-      for (const module of modules.filter((each) => siteOf(each) === site)) {
+      for (const module of modules.filter((each) => each.site === site)) {
         const tried = scope(() => tryModule(measuring, module, statistics, task));
-        for (const [size, layers] of tried) variants.set(variantKey(module.name, size), withLayers(task, layers));
+        for (const [size, variant] of tried) variants.set(variantKey(module.name, size), withVariant(task, variant));
       }
     }
     return variants;
@@ -182,24 +193,25 @@ function tryModules(measuring: Measuring, modules: readonly Module[], task: Bloc
   }
 }
 
-function withLayers({ dense }: BlockTask, layers: Layers): BlockWeights {
-  return { vectors: dense.vectors, linears: new Map([...dense.linears, ...layers]) };
+function withVariant({ dense }: BlockTask, { layers, ropePairs }: Variant): BlockWeights {
+  return { vectors: dense.vectors, linears: new Map([...dense.linears, ...layers]), ropePairs };
 }
 
-/** The module's layers at each of its sizes. */
-function tryModule(measuring: Measuring, module: Module, statistics: Statistics, task: BlockTask): Map<number, Layers> {
-  const { shape } = module;
-  const { losses, layersAt } = shape
-    ? lowRank(measuring.options, shape, statistics, task)
-    : narrower(measuring.model, statistics, task);
-  task.losses.set(module.name, tailSums(losses));
-  return new Map(module.sizes.map((size) => [size, layersAt(size)]));
+/** The module at each of its sizes. */
+function tryModule(measuring: Measuring, module: Module, statistics: Statistics, task: BlockTask): Map<number, Variant> {
+  const { replaced } = module;
+  const { losses, at } =
+    typeof replaced === "string"
+      ? narrower(measuring, replaced, statistics, task)
+      : lowRank(measuring.options, replaced, statistics, task);
+  task.losses.set(module.name, losses);
+  return new Map(module.sizes.map((size) => [size, at(size)]));
 }
 
-/** A module's loss of dropping each direction or channel, and its layers at any size. */
+/** A module's squared loss at size k, k = 0 ..., and what takes its place at any size. */
 interface Tried {
   readonly losses: Float64Array;
-  layersAt(size: number): Layers;
+  at(size: number): Variant;
 }
 
 function lowRank(options: Options, shape: PlacedProjection, statistics: Statistics, { block, dense }: BlockTask): Tried {
@@ -209,19 +221,12 @@ function lowRank(options: Options, shape: PlacedProjection, statistics: Statisti
   const decomposition = methodNamed(options.method).decompose({ weight: W, statistics }, options);
   const decomposed = { shape, dense: layer, W, statistics, decomposition };
   return {
-    losses: decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array(),
-    layersAt: (rank) => new Map([[name, replacementAt(decomposed, rank, "f32").layer]]),
+    losses: tailSums(decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array()),
+    at: (rank) => ({ layers: new Map([[name, replacementAt(decomposed, rank, "f32").layer]]) }),
   };
 }
 
-function narrower(model: Model, statistics: Statistics, { dense }: BlockTask): Tried {
-  const { reduction, layersAt } = narrowed(model, dense, statistics);
-  return { losses: reduction.losses, layersAt: (width) => layersAt(width, "f32") };
-}
-
-/** tail[k] = sum of values from k on, for k = 0 ... length. */
-function tailSums(values: Float64Array): Float64Array {
-  const tail = new Float64Array(values.length + 1);
-  for (let i = values.length - 1; i >= 0; i--) tail[i] = (tail[i + 1] as number) + Math.max(values[i] as number, 0);
-  return tail;
+function narrower({ model, options }: Measuring, part: Part, statistics: Statistics, { dense: weights }: BlockTask): Tried {
+  const { losses, at } = narrowing(part, { model, weights, statistics, options });
+  return { losses, at: (width) => at(width, "f32") };
 }

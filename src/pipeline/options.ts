@@ -40,6 +40,7 @@ export const compressOptions = z.strictObject({
   gamma: z.number().min(0).max(1).default(METHOD_DEFAULTS.gamma),
   mu: z.number().min(0).default(METHOD_DEFAULTS.mu),
   center: z.enum(["none", "mean", "paper"]).default(METHOD_DEFAULTS.center),
+  order: z.enum(["elimination", "scores"]).default(METHOD_DEFAULTS.order),
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),
   /** Regular expressions on tensor names. */

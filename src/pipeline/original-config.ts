@@ -2,7 +2,7 @@
 import type { Json } from "../models/config.ts";
 import type { Model } from "../models/load.ts";
 
-const ADDED = /^(projection_\w+|block_widths|auto_map)$/;
+const ADDED = /^(projection_\w+|block_\w+|auto_map)$/;
 /** Classes whose names do not follow from the model type by upper case alone. */
 const CLASSES: Readonly<Record<string, string>> = { gpt2: "GPT2", opt: "OPT" };
 

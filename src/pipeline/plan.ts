@@ -5,9 +5,9 @@ import type { Method } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Json } from "../models/config.ts";
 import type { Model } from "../models/load.ts";
-import type { ModelConfig } from "../models/model.ts";
-import { COMPRESSED_PREFIX, parseModelConfig } from "../models/registry.ts";
-import { modelTensors, projectionTensors } from "../models/weights.ts";
+import type { BlockWidths, ModelConfig, Part } from "../models/model.ts";
+import { COMPRESSED_PREFIX, parseModelConfig, WIDTH_KEYS } from "../models/registry.ts";
+import { blockPrefix, modelTensors, projectionTensors } from "../models/weights.ts";
 import { BYTES, type DType } from "../tensor/index.ts";
 import { allocate, projectionsOf } from "./candidates.ts";
 import { formatsOf } from "./inspect.ts";
@@ -25,8 +25,8 @@ export interface Plan {
   readonly dtype: DType;
   /** Rank of every projection that is factored, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
-  /** MLP channels of every block that gets fewer. */
-  readonly widths: ReadonlyMap<number, number>;
+  /** Sizes of every block that gets narrower. */
+  readonly widths: ReadonlyMap<number, BlockWidths>;
   /** The compressed model's config.json, and what it says. */
   readonly configJson: Json;
   readonly config: ModelConfig;
@@ -41,7 +41,7 @@ export interface Plan {
  */
 export function planCompression(model: Model, options: Options, { ranks, widths }: Allocation = allocate(model, options)): Plan {
   const method = methodNamed(options.method);
-  const configJson = compressedConfig(model.configJson, { ranks, widths }, method, options);
+  const configJson = compressedConfig(model, { ranks, widths }, method, options);
   const { config } = parseModelConfig(configJson);
   const tensors = modelTensors(model.architecture, config);
   const dtype = options.dtype ?? nativeDtype(model);
@@ -68,27 +68,39 @@ function remoteCode(json: Json): Json {
 }
 
 /** config.json of the compressed model: a model type of its own, so that no program loads it half. */
-function compressedConfig(json: Json, { ranks, widths }: Allocation, method: Method, options: Options): Json {
+function compressedConfig(model: Model, { ranks, widths }: Allocation, method: Method, options: Options): Json {
   const skeletons = [...ranks]
     .map(([name, rank]) => [name, method.skeletonRows?.(rank, options) ?? 0] as const)
     .filter(([, rows]) => rows > 0);
+  const json = model.configJson;
   return {
     ...json,
     model_type: COMPRESSED_PREFIX + String(json.model_type),
     ...remoteCode(json),
     projection_ranks: Object.fromEntries(ranks),
-    block_widths: Object.fromEntries([...widths].map(([block, width]) => [block, { intermediate_size: width }])),
+    block_widths: Object.fromEntries([...widths].map(([block, sizes]) => [block, widthKeys(sizes)])),
     projection_biases: method.addsBias?.(options) ? [...ranks.keys()] : [],
-    // How many columns is known now, which ones only after the decomposition: the first ones stand for them.
+    // How many columns and pairs is known now, which ones only after the decomposition: the first ones stand for them.
+    block_rope_pairs: Object.fromEntries([...widths].flatMap(([block, sizes]) => firstPairs(model, block, sizes))),
     projection_skeletons: Object.fromEntries(skeletons.map(([name, rows]) => [name, Array.from({ length: rows }, (_, i) => i)])),
   };
 }
 
+const widthKeys = (sizes: BlockWidths) =>
+  Object.fromEntries(Object.entries(sizes).map(([part, width]) => [WIDTH_KEYS[part as Part], width]));
+
+function firstPairs({ architecture, config }: Model, block: number, { queryKey }: BlockWidths): [number, number[][]][] {
+  if (queryKey === undefined) return [];
+  const { keyValue } = architecture.heads.shape(config);
+  return [[block, Array.from({ length: keyValue }, () => Array.from({ length: queryKey / 2 }, (_, i) => i))]];
+}
+
 function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">): CompressPlan {
   const parametersAfter = [...plan.tensors.values()].reduce((sum, shape) => sum + valuesOf(shape), 0);
+  const parts = model.architecture.parts(model.config);
   const widthOf = ({ block, name }: { block: number; name: string }) => {
-    const { inputs, output } = model.architecture.channels;
-    const width = [...inputs, output].some((part) => name.endsWith(part)) ? plan.widths.get(block) : undefined;
+    const own = parts.find(({ projections }) => projections.some((short) => name === blockPrefix(block) + short));
+    const width = own && plan.widths.get(block)?.[own.part];
     return width === undefined ? {} : { width };
   };
   return {

@@ -2,10 +2,7 @@
 import { expand } from "../methods/factors.ts";
 import { relativeError, retainedEnergy } from "../methods/measure.ts";
 import type { Decomposition, Factors, InputStatistics } from "../methods/method.ts";
-import { nystrom } from "../methods/nystrom.ts";
-import type { Model } from "../models/load.ts";
-import type { BlockWeights, Dense, LowRank, ProjectionShape } from "../models/model.ts";
-import { blockPrefix } from "../models/weights.ts";
+import type { Dense, LowRank, ProjectionShape } from "../models/model.ts";
 import type { DType, Tensor } from "../tensor/index.ts";
 import type { ProjectionReport } from "./results.ts";
 
@@ -56,46 +53,4 @@ export function replacementAt(
       ...(made.skeleton ? { skeleton: [...made.skeleton.columns] } : {}),
     },
   };
-}
-
-/** A block's MLP with its channels ordered: the new dense projections of any width, by their name in the block. */
-export function narrowed(model: Model, { linears }: BlockWeights, { gram }: InputStatistics) {
-  const { inputs, output } = model.architecture.channels;
-  const down = linears.get(output) as Dense;
-  const reduction = nystrom.reduce({ down: down.weight.to("f64"), gram });
-  const layersAt = (width: number, dtype: DType): Map<string, Dense> => {
-    const channels = reduction.order.slice(0, width);
-    const narrower = inputs.map((name) => [name, selectedRows(linears.get(name) as Dense, channels)] as const);
-    return new Map([...narrower, [output, { ...down, weight: rounded(reduction.down(width), dtype) }]]);
-  };
-  return { reduction, layersAt };
-}
-
-/** What a narrower MLP is made with. */
-export interface Narrowing {
-  readonly block: number;
-  /** Channels to keep. */
-  readonly width: number;
-  /** Of the output projection's inputs. */
-  readonly statistics: InputStatistics;
-  readonly dtype: DType;
-}
-
-/** The MLP of one width and what it costs. The caller's scope owns the layers. */
-export function narrowerMlp(model: Model, weights: BlockWeights, { block, width, statistics, dtype }: Narrowing) {
-  const { reduction, layersAt } = narrowed(model, weights, statistics);
-  const layers = layersAt(width, dtype);
-  const sum = (losses: Float64Array) => losses.reduce((a, b) => a + b, 0);
-  const kept = 1 - sum(reduction.losses.slice(width)) / (sum(reduction.losses) || 1);
-  const prefix = blockPrefix(block);
-  const shapes = model.architecture.projections(model.config, block).filter(({ name }) => layers.has(name.slice(prefix.length)));
-  const reports = shapes.map(({ name, rows, columns }): ProjectionReport => {
-    const retainedEnergy = name === prefix + model.architecture.channels.output ? kept : null;
-    return { name, rows, columns, rank: null, width, retainedEnergy, relativeError: null, damping: reduction.damping };
-  });
-  return { layers, reports };
-}
-
-function selectedRows({ weight, bias }: Dense, rows: Uint32Array): Dense {
-  return { weight: weight.selectRows(rows), ...(bias ? { bias: bias.selectColumns(rows) } : {}) };
 }

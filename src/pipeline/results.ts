@@ -7,16 +7,18 @@ export interface ProjectionReport {
   readonly columns: number;
   /** Inner dimension of the factors; null where the projection stayed dense. */
   readonly rank: number | null;
-  /** MLP channels kept; only where the block's MLP got fewer. */
+  /** MLP channels or values of a head kept; only where that part of the block got narrower. */
   readonly width?: number;
   /** Share of ||W X||^2 that the factors keep on the calibration inputs; null where nothing was measured. */
   readonly retainedEnergy: number | null;
-  /** ||W - W'||_F / ||W||_F; null where the MLP got fewer channels. */
+  /** ||W - W'||_F / ||W||_F; null where its part of the block got narrower. */
   readonly relativeError: number | null;
   /** Added to the Gram matrix's diagonal, relative to its mean. */
   readonly damping: number;
   /** Columns that hold the identity of an interpolative decomposition; only where there is one. */
   readonly skeleton?: readonly number[];
+  /** Rotary pairs that each key/value head keeps; only where query and key heads got narrower. */
+  readonly ropePairs?: readonly (readonly number[])[];
 }
 
 export interface CompressResult {

@@ -55,6 +55,7 @@ export const sweepOptions = z
     gamma: compressShape.gamma,
     mu: compressShape.mu,
     center: compressShape.center,
+    order: compressShape.order,
     dtype: compressShape.dtype,
     rankMultiple: compressShape.rankMultiple,
     include: compressShape.include,

@@ -8,12 +8,13 @@ import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import type { InputStatistics, MethodOptions } from "../methods/method.ts";
 import { advanceBatches, type Batch, disposeBatches, type Head, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
-import type { BlockWeights, Dense, Linear, LowRank, ProjectionShape } from "../models/model.ts";
+import type { BlockWeights, Dense, Linear, LowRank, Part, PartShape, ProjectionShape, RopePairs } from "../models/model.ts";
 import { blockPrefix, readBlock } from "../models/weights.ts";
 import { type DType, scope } from "../tensor/index.ts";
 import type { Job } from "./job.ts";
+import { type NarrowerPart, narrowerPart, narrowing } from "./narrower.ts";
 import type { Plan } from "./plan.ts";
-import { type Decomposed, narrowerMlp, replacementAt, rounded } from "./replacement.ts";
+import { type Decomposed, replacementAt, rounded } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 import type { Spectrum } from "./sweep-results.ts";
 
@@ -103,26 +104,27 @@ function advanceThrough(pass: Pass, block: number, moving: readonly Moving[]): v
   const factored = factorBlock(pass, block);
   const rest = readBlock(pass.written.checkpoint, pass.model.architecture, pass.model.config, block);
   for (const { item, batches } of moving) {
-    const linears = new Map<string, Linear>([...rest.linears, ...(factored.get(item.cell) ?? [])]);
-    const weights: BlockWeights = { ...rest, linears };
+    const { linears = [], ropePairs } = factored.get(item.cell) ?? {};
+    const weights: BlockWeights = { ...rest, linears: new Map<string, Linear>([...rest.linears, ...linears]), ropePairs };
     advanceBatches(pass.written, batches, weights, block, { between: pass.job.checkpoint });
   }
 }
 
-/** The new layers of each cell, by their names in the block. */
-type Factored = ReadonlyMap<CellPlan, Map<string, Linear>>;
+/** The new layers of each cell, by their names in the block, and the rotary pairs that its heads keep. */
+type Factored = ReadonlyMap<CellPlan, { readonly linears: Map<string, Linear>; ropePairs?: RopePairs }>;
 
 function factorBlock(pass: Pass, block: number): Factored {
   const { model, statistics } = pass;
   const stored = statistics?.block(block);
-  const factored: Factored = new Map(pass.cells.map((cell) => [cell, new Map()]));
+  const factored: Factored = new Map(pass.cells.map((cell) => [cell, { linears: new Map() }]));
   const shapes = model.architecture.projections(model.config, block);
   try {
     return scope(() => {
       const dense = readBlock(model.checkpoint, model.architecture, model.config, block);
       for (const site of new Set(shapes.map((shape) => shape.site))) {
         const reading = shapes.filter((shape) => shape.site === site && ranksOf(pass, shape).size > 0);
-        const narrower = site === model.architecture.channels.site ? pass.cells.filter(({ plan }) => plan.widths.has(block)) : [];
+        const parts = model.architecture.parts(model.config).filter((shape) => shape.site === site);
+        const narrower = parts.filter(({ part }) => pass.cells.some(({ plan }) => plan.widths.get(block)?.[part] !== undefined));
         const task = { block, site, reading, narrower, dense, stored, factored };
         if (reading.length + narrower.length > 0) scope(() => replaceAtSite(pass, task));
       }
@@ -138,8 +140,8 @@ interface SiteTask {
   readonly site: string;
   /** The projections that read the site and are factored in some cell. */
   readonly reading: readonly ProjectionShape[];
-  /** Cells whose MLP gets fewer channels. */
-  readonly narrower: readonly CellPlan[];
+  /** The parts made from the site's statistics that get narrower in some cell. */
+  readonly narrower: readonly PartShape[];
   readonly dense: BlockWeights;
   readonly stored: SiteStatistics | undefined;
   readonly factored: Factored;
@@ -150,7 +152,7 @@ function replaceAtSite(pass: Pass, { block, site, reading, narrower, dense, stor
   const statistics = stored?.statistics(site, `block ${block}`);
   const made: Linear[] = [];
   const put = (cell: CellPlan, name: string, layer: Linear) => {
-    factored.get(cell)?.set(name, layer);
+    factored.get(cell)?.linears.set(name, layer);
     made.push(layer);
   };
   for (const shape of reading) {
@@ -159,27 +161,41 @@ function replaceAtSite(pass: Pass, { block, site, reading, narrower, dense, stor
     const layers = scope(() => factorProjection(pass, shape, dense.linears.get(name) as Dense, statistics));
     for (const [cell, layer] of layers) put(cell, name, layer);
   }
-  for (const cell of narrower) {
+  for (const { part } of narrower) {
     pass.job.checkpoint();
-    const layers = scope(() => narrowMlp(pass, cell, { block, dense, statistics: statistics as InputStatistics }));
-    for (const [name, layer] of layers) put(cell, name, layer);
+    const parts = scope(() => narrowPart(pass, part, { block, dense, statistics: statistics as InputStatistics }));
+    for (const [cell, { layers, ropePairs }] of parts) {
+      Object.assign(factored.get(cell) ?? {}, ropePairs ? { ropePairs } : {});
+      for (const [name, layer] of layers) put(cell, name, layer);
+    }
   }
   return made;
 }
 
-interface MlpTask {
+interface PartTask {
   readonly block: number;
   readonly dense: BlockWeights;
   readonly statistics: InputStatistics;
 }
 
-function narrowMlp({ model, reports }: Pass, cell: CellPlan, { block, dense, statistics }: MlpTask): [string, Dense][] {
-  const { dtype, widths } = cell.plan;
-  const made = narrowerMlp(model, dense, { block, width: widths.get(block) as number, statistics, dtype });
-  reports.get(cell)?.push(...made.reports);
-  return [...made.layers].map(([name, { weight, bias }]): [string, Dense] => {
-    return [name, { weight: rounded(weight, dtype), ...(bias ? { bias: rounded(bias, dtype) } : {}) }];
+/** The part in every cell that makes it narrower, as it is written. */
+function narrowPart(pass: Pass, part: Part, { block, dense: weights, statistics }: PartTask): Map<CellPlan, NarrowerPart> {
+  const { model, options, reports } = pass;
+  const narrowed = narrowing(part, { model, weights, statistics, options });
+  const made = pass.cells.flatMap((cell): [CellPlan, NarrowerPart][] => {
+    const width = cell.plan.widths.get(block)?.[part];
+    if (width === undefined) return [];
+    const { dtype } = cell.plan;
+    const narrower = narrowerPart(model, narrowed, { block, part, width, dtype });
+    reports.get(cell)?.push(...narrower.reports);
+    const written = [...narrower.layers].map(([name, layer]) => [name, asWritten(layer, dtype)] as const);
+    return [[cell, { ...narrower, layers: new Map(written) }]];
   });
+  return new Map(made);
+}
+
+function asWritten({ weight, bias }: Dense, dtype: DType): Dense {
+  return { weight: rounded(weight, dtype), ...(bias ? { bias: rounded(bias, dtype) } : {}) };
 }
 
 /** The rank of a projection in each cell that factors it. */

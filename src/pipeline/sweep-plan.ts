@@ -19,10 +19,10 @@ const PASS_BYTES = 2e9;
 
 /** The options of the `compress` that makes one cell's model. */
 export function cellOptions(options: SweepSettings, method: string, keep: number): CompressOptions {
-  const { allocate, nesting, alpha, scale, gamma, mu, center, dtype, rankMultiple, include, exclude } = options;
+  const { allocate, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple, include, exclude } = options;
   return parseOptions(compressOptions, {
     ...{ model: options.model, out: `${options.out}/models/${method}@${keep}`, method, keep, propagate: "original" },
-    ...{ allocate, nesting, alpha, scale, gamma, mu, center, dtype, rankMultiple, include, exclude },
+    ...{ allocate, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple, include, exclude },
     ...{ samples: options.samples, window: options.calibrationWindow, threads: options.threads },
   });
 }

@@ -43,7 +43,7 @@ export function sweepHead(sweep: Sweep) {
 
 function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: own }: Sweep): SweepProtocol {
   const [textNames, taskNames] = [texts, tasks].map((list) => shortNames(list.map(({ file }) => file))) as [string[], string[]];
-  const { allocate, nesting, alpha, scale, gamma, mu, center, rankMultiple, include, exclude } = options;
+  const { allocate, nesting, alpha, scale, gamma, mu, center, order, rankMultiple, include, exclude } = options;
   const calibration = stored ? stored.manifest.texts : own ? [calibrationText(options.calibration, own)] : [];
   const window = stored ? stored.manifest.window : options.calibrationWindow;
   return {
@@ -61,7 +61,7 @@ function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: 
     propagate: "original",
     dtype,
     options: {
-      ...{ allocate, chatTemplate: String(options.chatTemplate), nesting, alpha, scale, gamma, mu, center, rankMultiple },
+      ...{ allocate, chatTemplate: String(options.chatTemplate), nesting, alpha, scale, gamma, mu, center, order, rankMultiple },
       ...{ include: include ?? null, exclude: exclude ?? null },
     },
   };

@@ -18,6 +18,7 @@ import { FormatError, UsageError } from "../errors.ts";
 import { type Layout, SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { storage } from "../formats/storage.ts";
 import type { ModelConfig } from "../models/model.ts";
+import { blockOf } from "../models/weights.ts";
 import type { Tensor } from "../tensor/index.ts";
 import type { ProjectionReport } from "./results.ts";
 
@@ -94,12 +95,19 @@ export class WorkDirectory {
     this.entries.set(block, entry);
   }
 
-  /** The planned config with the skeleton columns of the blocks saved so far. */
+  /** The planned config with the skeleton columns and rotary pairs of the blocks saved so far. */
   savedConfig(config: ModelConfig): ModelConfig {
     const saved = this.projections.flatMap(({ name, skeleton }) =>
       skeleton ? [[name, Uint32Array.from(skeleton)] as const] : [],
     );
-    return { ...config, skeletons: new Map([...config.skeletons, ...saved]) };
+    const pairs = this.projections.flatMap(({ name, ropePairs }) =>
+      ropePairs ? [[blockOf(name), ropePairs.map((own) => Uint32Array.from(own))] as const] : [],
+    );
+    return {
+      ...config,
+      skeletons: new Map([...config.skeletons, ...saved]),
+      ropePairs: new Map([...config.ropePairs, ...pairs]),
+    };
   }
 
   /** A saved tensor, as f32. */

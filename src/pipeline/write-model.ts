@@ -6,6 +6,7 @@ import { readJson } from "../formats/json.ts";
 import { storage } from "../formats/storage.ts";
 import type { Json } from "../models/config.ts";
 import type { Companion, Model } from "../models/load.ts";
+import { blockOf } from "../models/weights.ts";
 import { renderModelCard } from "../report/model-card.ts";
 import { VERSION } from "../version.ts";
 import { MANIFEST, type Manifest } from "./manifest.ts";
@@ -47,7 +48,9 @@ function tokenizerConfig({ companions }: Model): Companion {
 /** The planned config with what only the decompositions could tell. */
 function finalConfig({ configJson, dtype }: Plan, { projections }: Made): Json {
   const skeletons = Object.fromEntries(projections.flatMap(({ name, skeleton }) => (skeleton ? [[name, skeleton]] : [])));
-  return { ...configJson, projection_skeletons: skeletons, torch_dtype: TORCH_DTYPES[dtype], dtype: TORCH_DTYPES[dtype] };
+  const pairs = projections.flatMap(({ name, ropePairs }) => (ropePairs ? [[blockOf(name), ropePairs]] : []));
+  const found = { projection_skeletons: skeletons, block_rope_pairs: Object.fromEntries(pairs) };
+  return { ...configJson, ...found, torch_dtype: TORCH_DTYPES[dtype], dtype: TORCH_DTYPES[dtype] };
 }
 
 export const TORCH_DTYPES: Readonly<Record<string, string>> = { f32: "float32", bf16: "bfloat16", f16: "float16" };

@@ -1,7 +1,7 @@
 /** The questions in a task's file. */
 import { FormatError } from "../../errors.ts";
-import type { JsonObject } from "../../formats/json.ts";
 import { readJsonLines } from "../../formats/json-lines.ts";
+import type { JsonObject } from "../../json-object.ts";
 import { multipleChoice } from "./multiple-choice.ts";
 import { taskOf } from "./registry.ts";
 import { Row } from "./row.ts";
