@@ -8,10 +8,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { distance, lossByDefinition, type Problem, problem, randomMatrix, statisticsOf } from "../../test/problem.ts";
-import { dispose, identity, scope, Tensor } from "../tensor/index.ts";
+import { dispose, eigh, identity, scope, Tensor } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import { expand, parameters, product } from "./factors.ts";
-import { calibrationLoss, relativeError } from "./measure.ts";
+import { calibrationLoss, meanBias, relativeError } from "./measure.ts";
 import { type Decomposition, METHOD_DEFAULTS, type Method, type MethodOptions } from "./method.ts";
 import { METHODS, methodNamed } from "./registry.ts";
 import { leading } from "./terms.ts";
@@ -177,6 +177,20 @@ describe("methods that must agree", () => {
     }
   });
 
+  test.each(PLAIN_SHAPES)("their W' is U U^T W and their losses the eigenvalues, of the output Gram matrix, %i x %i", (m, n) => {
+    const given = problem(m, n);
+    const { weight: W, statistics } = given;
+    const { values, vectors } = eigh(W.matmul(statistics.gram).matmul(W.T)); // m, m x m
+    for (const name of ["rom", "svd-llm", "asvd-ii"]) {
+      const { losses, factors } = decompose(name, given);
+      for (const k of ranksOf(given)) {
+        const U = vectors.columnRange(0, k); // m x k
+        expect(distance(product(factors(k)), U.matmul(U.T).matmul(W))).toBeLessThan(CLOSE);
+        expect(Math.abs((losses?.[k - 1] ?? Number.NaN) - (values[k - 1] as number))).toBeLessThan(CLOSE * energy(given));
+      }
+    }
+  });
+
   test.each(PLAIN_SHAPES)("they lose the same though fewer tokens than inputs were seen, %i x %i", (m, n) => {
     const given = problem(m, n, { tokens: 5 });
     for (const k of [1, 3, 5]) {
@@ -194,7 +208,9 @@ describe("methods that must agree", () => {
     for (const name of ["nsvd-i", "nsvd-ii"]) {
       expect(distance(approximation(name, given, 4, { nesting: 0 }), approximation("svd", given, 4))).toBeLessThan(TIGHT);
     }
-    expect(distance(approximation("nid-i", given, full(given), { nesting: 0 }), given.weight)).toBeLessThan(TIGHT);
+    for (const name of ["nid-i", "nid-ii"]) {
+      expect(distance(approximation(name, given, full(given), { nesting: 0 }), given.weight)).toBeLessThan(TIGHT);
+    }
   });
 
   test.each(PLAIN_SHAPES)("ridge is svd-llm as mu falls to 0, and svd as it grows, %i x %i", (m, n) => {
@@ -263,6 +279,18 @@ describe("rom's centring", () => {
   test("with the bias it never loses more than without centring, at any rank", () => {
     for (const k of ranksOf(given)) {
       expect(loss("rom", given, k, { center: "mean" })).toBeLessThan(loss("rom", given, k) * (1 + TIGHT) + TIGHT * energy(given));
+    }
+  });
+
+  test("with the bias it is the best affine map: no other method loses less with the bias that suits it", () => {
+    const { weight: W, statistics } = given;
+    for (const { name } of METHODS) {
+      for (const k of ranksOf(given)) {
+        const factors = expand(decompose(name, given).factors(k));
+        const affine = { ...factors, bias: meanBias(W, factors, statistics.mean) };
+        const best = loss("rom", given, k, { center: "mean" });
+        expect(lossByDefinition(given, affine)).toBeGreaterThan(best - CLOSE * energy(given));
+      }
     }
   });
 
