@@ -109,9 +109,15 @@ function evaluated({ texts, tasks }: SweepProtocol): string {
 function measuresOf({ texts, tasks }: SweepProtocol): PageMeasure[] {
   const withAverage = (names: readonly string[], kind: PageMeasure["kind"]) =>
     (names.length > 1 ? [...names, AVERAGE] : names).map((name) => ({ name, kind }));
-  const texted = texts.map(({ text }) => text);
+  const texted = withoutExtensions(texts.map(({ text }) => text));
   const tasked = tasks.map(({ task }) => task);
   return [...withAverage(texted, "perplexity"), ...withAverage(tasked, "accuracy")];
+}
+
+/** Heads of a table have to be short: the names without their extensions, where they still differ. */
+function withoutExtensions(names: readonly string[]): readonly string[] {
+  const bare = names.map((name) => name.replace(/(?<=.)\.[^./]+$/, ""));
+  return new Set(bare).size === names.length ? bare : names;
 }
 
 function measuredOf({ texts, averagePerplexity, tasks, averageAccuracy }: SweepRow): Pick<PageRow, "values" | "notes"> {
