@@ -11,7 +11,7 @@ import { exportDense } from "../src/pipeline/export-dense.ts";
 import type { DenseDType } from "../src/pipeline/export-options.ts";
 import { silentJob } from "../src/pipeline/job.ts";
 import { referenceLogits } from "../src/pipeline/verify-export.ts";
-import { compressed, narrower, PEQUOD, temporaryFolder } from "./exported.ts";
+import { compressed, narrower, narrowerHeads, PEQUOD, temporaryFolder } from "./exported.ts";
 
 const PYTHON = process.env.RANKFOLD_PYTHON;
 const root = temporaryFolder();
@@ -36,9 +36,13 @@ describe("a compressed model", () => {
     for (const [kind, options] of Object.entries(kinds)) folders.set(kind, await compressed(root, options));
   }, 60_000);
   const modelOf = async (kind: string) =>
-    kind === "narrower" ? narrower(await loadModel(PEQUOD)) : loadModel(folders.get(kind) as string);
+    kind === "narrower"
+      ? narrower(await loadModel(PEQUOD))
+      : kind === "narrower heads"
+        ? narrowerHeads(await loadModel(PEQUOD), 11, 20)
+        : loadModel(folders.get(kind) as string);
 
-  test.each(["biases", "skeletons", "narrower"])("(%s) is whole again, under its own type", async (kind) => {
+  test.each(["biases", "skeletons", "narrower", "narrower heads"])("(%s) is whole again, under its own type", async (kind) => {
     const { folder, check, notes } = await exported(await modelOf(kind), "f32");
     expect(check?.prompt).toBeLessThan(2e-5);
     const config = readJson(join(folder, "config.json"));
@@ -61,7 +65,7 @@ describe("a compressed model", () => {
     await expect(exported(mistral)).rejects.toThrow(UnsupportedError);
   });
 
-  test.skipIf(!PYTHON).each(["biases", "narrower"])(
+  test.skipIf(!PYTHON).each(["biases", "narrower", "narrower heads"])(
     "(%s) loads in transformers without code of ours (skipped unless RANKFOLD_PYTHON is a Python with torch and transformers)",
     async (kind) => {
       const model = await modelOf(kind);

@@ -16,7 +16,7 @@ import { silentJob } from "../src/pipeline/job.ts";
 import { parseOptions } from "../src/pipeline/options.ts";
 import { logitsOfTokens } from "../src/pipeline/verify-export.ts";
 import { hcat, scope, Tensor, vcat } from "../src/tensor/index.ts";
-import { compressed, goldenModel, goldenNames, narrower, PEQUOD, temporaryFolder } from "./exported.ts";
+import { compressed, goldenModel, goldenNames, narrower, narrowerHeads, PEQUOD, temporaryFolder } from "./exported.ts";
 
 const root = temporaryFolder();
 afterAll(() => rmSync(root, { recursive: true }));
@@ -36,6 +36,23 @@ describe("f32 gives the model's logits, whole and token by token", () => {
     expect(check?.prompt).toBeLessThan(1e-5);
     expect(check?.cached).toBeLessThan(1e-5);
     expect(check?.divergence).toBeLessThan(1e-6);
+  });
+});
+
+describe("narrower heads", () => {
+  // 4 and 6 values a head, several key/value heads with pairs of their own, biases, scaled angles, a window.
+  test.each(goldenNames)("of %s give the model's logits in f32, whole and token by token", async (name) => {
+    const { check } = await exported(narrowerHeads(goldenModel(name), 1, 3), { dtypes: ["fp32"] });
+    expect(check?.prompt).toBeLessThan(1e-5);
+    expect(check?.cached).toBeLessThan(1e-5);
+  });
+
+  test("compute with quantised weights too, the rows that read them filled up to whole blocks", async () => {
+    const { models } = await exported(narrowerHeads(await loadModel(PEQUOD), 11, 21), { dtypes: ["q8", "fp16"] });
+    expect(models[0]?.paddingBytes).toBeGreaterThan(0);
+    // 8 bits in blocks of 32 for weights and activations; 11 bits in f16.
+    expect(models[0]?.check?.prompt).toBeLessThan(8 * 2 ** -8);
+    expect(models[1]?.check?.prompt).toBeLessThan(50 * 2 ** -11);
   });
 });
 

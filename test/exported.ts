@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 import { writeDemoTexts } from "../src/cli/demo-texts.ts";
 import { FolderCheckpoint } from "../src/formats/folder.ts";
 import { readJson } from "../src/formats/json.ts";
+import { placesOf } from "../src/models/head-rows.ts";
+import type { LlamaConfig } from "../src/models/llama.ts";
 import type { Model } from "../src/models/load.ts";
 import { parseModelConfig } from "../src/models/registry.ts";
 import { compress } from "../src/pipeline/compress.ts";
@@ -54,5 +56,31 @@ export function narrower(model: Model, width = 500): Model {
   };
   const config = { ...model.config, widths: new Map([[1, { channels: width }]]) };
   const configJson = { ...model.configJson, block_widths: { 1: { intermediate_size: width } } };
+  return { ...model, config, configJson, checkpoint: { tensors: model.checkpoint.tensors, read, close() {} } };
+}
+
+/** The model with narrower heads in its second block: rotary pairs of each key/value head's own, and first values of each value head. */
+export function narrowerHeads(model: Model, pairs = 3, value = 5): Model {
+  const { heads } = model.config as LlamaConfig;
+  const ropePairs = Array.from({ length: heads.keyValue }, (_, g) => {
+    return Uint32Array.from({ length: pairs }, (_, i) => (5 * i + g) % (heads.dim / 2)).sort();
+  });
+  const widths = new Map([[1, { queryKey: 2 * pairs, value }]]);
+  const config = { ...model.config, widths, ropePairs: new Map([[1, ropePairs]]) };
+  const { rows, columns } = placesOf(model.architecture, config, 1);
+  const read = (name: string): Tensor => {
+    const tensor = model.checkpoint.read(name);
+    const [, short = ""] = /^model\.layers\.1\.(.*)\.(weight|bias)$/.exec(name) ?? [];
+    const [ownRows, ownColumns] = [rows.get(short), columns.get(short)];
+    if (tensor.shape.length === 1)
+      return ownRows ? scope(() => tensor.reshape(1, tensor.size).selectColumns(ownRows).reshape(ownRows.length)) : tensor;
+    if (ownRows) return tensor.selectRows(ownRows);
+    return ownColumns ? tensor.selectColumns(ownColumns) : tensor;
+  };
+  const configJson = {
+    ...model.configJson,
+    block_widths: { 1: { qk_head_dim: 2 * pairs, v_head_dim: value } },
+    block_rope_pairs: { 1: ropePairs.map((own) => [...own]) },
+  };
   return { ...model, config, configJson, checkpoint: { tensors: model.checkpoint.tensors, read, close() {} } };
 }

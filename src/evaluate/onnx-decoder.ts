@@ -30,7 +30,7 @@ export class OnnxDecoder {
   private emptyCache(input: InferenceSession.ValueMetadata): OrtTensor {
     if (!input.isTensor) throw new FormatError(input.name, "expected a tensor as input, got another kind of value");
     const [, heads, , width] = input.shape;
-    const dims = [1, Number(heads), 0, Number(width)];
+    const dims = [1, Number(heads), 0, typeof width === "number" ? width : 1]; // left open where heads are narrower
     if (input.type === "float16") return asBits(new this.ort.Tensor("float16", new Uint16Array(0), dims));
     return new this.ort.Tensor("float32", new Float32Array(0), dims);
   }

@@ -7,11 +7,12 @@ import { logitDifference } from "../evaluate/logit-difference.ts";
 import { SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { storage } from "../formats/storage.ts";
 import type { Json } from "../models/config.ts";
+import { type Places, placesOf } from "../models/head-rows.ts";
 import { type Companion, loadModel, type Model } from "../models/load.ts";
 import type { Linear, ModelConfig, ProjectionShape } from "../models/model.ts";
 import { parseModelConfig } from "../models/registry.ts";
 import { blockPrefix, modelTensors, outerTensors, readBlock, storedTensors } from "../models/weights.ts";
-import { hcat, scope, Tensor, vcat } from "../tensor/index.ts";
+import { scope, Tensor, vcat } from "../tensor/index.ts";
 import type { DenseDType } from "./export-options.ts";
 import type { ExportedModel, LogitCheck } from "./export-results.ts";
 import { formatsOf } from "./inspect.ts";
@@ -78,7 +79,8 @@ function writeWeights(
     scope(() => {
       const { linears, vectors } = readBlock(checkpoint, architecture, config, block);
       const shapes = architecture.projections(dense, block);
-      const whole = new Map(shapes.map((shape) => wholeLayer(shape, linears, blockPrefix(block))));
+      const places = placesOf(architecture, config, block);
+      const whole = new Map(shapes.map((shape) => wholeLayer(shape, linears, blockPrefix(block), places)));
       for (const [name, tensor] of storedTensors({ linears: whole, vectors }, block, new Map())) writer.write(name, tensor);
     });
   }
@@ -90,17 +92,25 @@ function wholeLayer(
   { name, rows, columns, bias }: ProjectionShape,
   linears: ReadonlyMap<string, Linear>,
   prefix: string,
+  places: Places,
 ): [string, Linear] {
   const short = name.slice(prefix.length);
   const layer = linears.get(short) as Linear;
-  const weight = filled("weight" in layer ? layer.weight : layer.left.matmul(layer.right), rows, columns);
-  return [short, bias ? { weight, bias: layer.bias ? filled(layer.bias, 1, rows) : Tensor.zeros([1, rows]) } : { weight }];
+  const narrow = "weight" in layer ? layer.weight : layer.left.matmul(layer.right);
+  const [ownRows, ownColumns] = [places.rows.get(short), places.columns.get(short)];
+  const weight = filled(filled(narrow, rows, ownRows).T, columns, ownColumns).T.contiguous();
+  if (!bias) return [short, { weight }];
+  return [short, { weight, bias: layer.bias ? filled(layer.bias.T, rows, ownRows).T.contiguous() : Tensor.zeros([1, rows]) }];
 }
 
-/** Zeros around a matrix of a narrower block: channels that add nothing. */
-function filled(weight: Tensor, rows: number, columns: number): Tensor {
-  const wide = weight.columns === columns ? weight : hcat(weight, Tensor.zeros([weight.rows, columns - weight.columns]));
-  return wide.rows === rows ? wide : vcat(wide, Tensor.zeros([rows - wide.rows, columns]));
+/** The rows in their places, zeros between and behind them: channels and values of heads that add nothing. */
+function filled(narrow: Tensor, rows: number, places: Uint32Array = Uint32Array.from(Array(narrow.rows).keys())): Tensor {
+  if (narrow.rows === rows) return narrow;
+  const from = new Uint32Array(rows).fill(narrow.rows); // the row of zeros
+  places.forEach((to, row) => {
+    from[to] = row;
+  });
+  return vcat(narrow.contiguous(), Tensor.zeros([1, narrow.columns])).selectRows(from);
 }
 
 /** Runs the written model; in f32 its logits must be the model's. */

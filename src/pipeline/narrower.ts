@@ -3,6 +3,7 @@ import { cr } from "../methods/cr.ts";
 import type { InputStatistics, MethodOptions } from "../methods/method.ts";
 import { nystrom } from "../methods/nystrom.ts";
 import { valueOutput } from "../methods/value-output.ts";
+import { pairRows } from "../models/head-rows.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Part, PartShape, RopePairs } from "../models/model.ts";
 import { blockPrefix } from "../models/weights.ts";
@@ -77,13 +78,9 @@ function fewerPairs({ model, weights: { linears }, statistics, options }: Given)
   });
   const at = (width: number): NarrowerPart => {
     const ropePairs = reductions.map(({ order }) => order.slice(0, width / 2).sort());
-    const rows = (count: number) =>
-      Array.from({ length: count }, (_, h) => h).flatMap((h) =>
-        pairRows(h, ropePairs[Math.floor((h * groups) / count)] as Uint32Array, dim),
-      );
     const layers = new Map([
-      [query, selectedRows(q, Uint32Array.from(rows(queries)))],
-      [key, selectedRows(k, Uint32Array.from(rows(groups)))],
+      [query, selectedRows(q, pairRows(queries, ropePairs, dim))],
+      [key, selectedRows(k, pairRows(groups, ropePairs, dim))],
     ]);
     return { layers, ropePairs };
   };
@@ -91,11 +88,6 @@ function fewerPairs({ model, weights: { linears }, statistics, options }: Given)
     reductions.reduce((sum, reduction) => sum + (reduction.losses[Math.floor(width / 2)] as number), 0),
   );
   return { losses, damping: 0, at };
-}
-
-/** Rows of a head that holds the pairs, the first values of all before the second ones. */
-function pairRows(head: number, pairs: Uint32Array, dim: number): number[] {
-  return [0, dim / 2].flatMap((half) => Array.from(pairs, (pair) => head * dim + half + pair));
 }
 
 /** A new value projection and the output projection that belongs to it. */

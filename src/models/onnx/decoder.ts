@@ -63,15 +63,17 @@ function embed({ graph }: Target, table: Table): string {
 function blockNodes(target: Target, model: Model, block: number, x: string, attention: Attention): string {
   const { graph } = target;
   const prefix = `model.layers.${block}.`;
-  const { linears, vectors } = readBlock(model.checkpoint, model.architecture, model.config, block);
+  const { linears, vectors, ropePairs } = readBlock(model.checkpoint, model.architecture, model.config, block);
   const norm = (input: string, name: string) => normNode(target, model, input, prefix + name, vectors.get(name) as Tensor);
   const project = (input: string, name: string, width: { rows?: number; columns?: number } = {}) =>
     linearNode(target, input, prefix + name, padded(target, linears.get(name) as never, width));
 
   const a = norm(x, "input_layernorm"); // t x d
   const [q, k, v] = ["q", "k", "v"].map((name) => project(a, `self_attn.${name}_proj`)) as [string, string, string];
-  const attended = attentionNodes(target, attention, { block, q, k, v }); // t x (h e)
-  const y = graph.node("Add", [x, project(attended, "self_attn.o_proj")]); // t x d
+  const widths = headWidths(model, block);
+  const attended = attentionNodes(target, attention, { block, q, k, v, widths, ropePairs }); // t x (h e')
+  const filled = filledColumns(target, model, attended, widths.value);
+  const y = graph.node("Add", [x, project(filled.x, "self_attn.o_proj", filled)]); // t x d
 
   const m = norm(y, "post_attention_layernorm"); // t x d
   const width = wholeBlocks(mlpWidth(linears));
@@ -79,6 +81,26 @@ function blockNodes(target: Target, model: Model, block: number, x: string, atte
   const up = project(m, "mlp.up_proj", { rows: width }); // t x f
   const silu = graph.node("Mul", [gate, graph.node("Sigmoid", [gate])]);
   return graph.node("Add", [y, project(graph.node("Mul", [silu, up]), "mlp.down_proj", { columns: width })]);
+}
+
+/** Values of a query and key head, and of a value head. */
+function headWidths({ config }: Model, block: number) {
+  const { dim } = (config as LlamaConfig).heads;
+  const { queryKey = dim, value = dim } = config.widths.get(block) ?? {};
+  return { queryKey, value };
+}
+
+/** Zeros behind the values of narrower heads, so that the weights that read them are whole blocks. */
+function filledColumns(
+  { graph, precision }: Target,
+  { config }: Model,
+  x: string,
+  value: number,
+): { x: string; columns?: number } {
+  const { query, dim } = (config as LlamaConfig).heads;
+  const missing = wholeBlocks(query * value) - query * value;
+  if (precision.bits === undefined || value === dim || missing === 0) return { x };
+  return { x: graph.node("Pad", [x, graph.integers(0, 0, 0, missing)]), columns: query * value + missing };
 }
 
 /** Channels of the block's MLP, by its weights: blocks may differ. */
