@@ -77,7 +77,7 @@ def projections_of(tensors):
     return [name.removesuffix(".weight") for name in tensors if name.endswith("_proj.weight")]
 
 
-def write_rankfold(folder, config, tensors, ranks, biases=(), widths=None):
+def write_rankfold(folder, config, tensors, ranks, biases=(), widths=None, pairs=None):
     """A folder as `rankfold compress` writes it."""
     folder.mkdir(parents=True)
     [architecture] = config["architectures"]
@@ -91,6 +91,7 @@ def write_rankfold(folder, config, tensors, ranks, biases=(), widths=None):
         "projection_ranks": ranks,
         "projection_biases": list(biases),
         **({"block_widths": widths} if widths else {}),
+        **({"block_rope_pairs": pairs} if pairs else {}),
     }
     (folder / "config.json").write_text(json.dumps(config))
     save_file({name: t.contiguous() for name, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
@@ -152,12 +153,17 @@ def truncated_is_the_dense_product(case):
     write_rankfold(folder, config, cut, ranks)
     tokens = sequences(case / "input.json")
     found, dense = logits(load(folder), tokens), golden_logits(case / "logits.bin", tokens)
-    if not reads_rope_parameters() and "rope_parameters" in config:
-        config["rope_theta"] = config["rope_parameters"]["rope_theta"]
-        config["rope_scaling"] = None if config["rope_parameters"]["rope_type"] == "default" else config["rope_parameters"]
-    assert_close(found, stock_logits(config, multiplied(cut, ranks), tokens), f"{case.name} truncated")
+    assert_close(found, stock_logits(dialect(config), multiplied(cut, ranks), tokens), f"{case.name} truncated")
     assert (found - dense).abs().max() > 0.1, f"{case.name}: truncation changed nothing"
     return folder
+
+
+def dialect(config):
+    """The config in the words of this transformers."""
+    if reads_rope_parameters() or "rope_parameters" not in config:
+        return config
+    rope = config["rope_parameters"]
+    return {**config, "rope_theta": rope["rope_theta"], "rope_scaling": None if rope["rope_type"] == "default" else rope}
 
 
 def reads_rope_parameters():
@@ -198,6 +204,44 @@ def narrow_blocks_drop_channels():
     return folder
 
 
+def narrow_heads_drop_pairs_and_values(case):
+    """Query and key heads of two pairs that differ between groups, value heads of two values, in the second block."""
+    config, tensors = json.loads((case / "config.json").read_text()), tensors_of(case)
+    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
+    dim = config.get("head_dim") or config["hidden_size"] // heads
+    kept = max(1, dim // 2 - 1)
+    pairs = [sorted((i + g) % (dim // 2) for i in range(kept)) for g in range(groups)]
+
+    def rows(count, of_head):
+        return torch.tensor([h * dim + i for h in range(count) for i in of_head(h * groups // count)])
+
+    both = lambda g: pairs[g] + [i + dim // 2 for i in pairs[g]]
+    first = lambda g: list(range(2))
+    places = {
+        "q_proj": (0, rows(heads, both)),
+        "k_proj": (0, rows(groups, both)),
+        "v_proj": (0, rows(groups, first)),
+        "o_proj": (1, rows(heads, first)),
+    }
+    narrow, zeroed = dict(tensors), dict(tensors)
+    for name, (axis, index) in places.items():
+        for part in ("weight", "bias"):
+            key = f"model.layers.1.self_attn.{name}.{part}"
+            if key in tensors and not (part == "bias" and axis == 1):
+                narrow[key] = tensors[key].index_select(axis, index)
+                zeroed[key] = torch.zeros_like(tensors[key]).index_copy_(axis, index, narrow[key])
+    factored_ones = [f"model.layers.1.self_attn.{name}" for name in ("q_proj", "o_proj")]
+    full = {name: min(narrow[f"{name}.weight"].shape) for name in factored_ones}
+    folder = SCRATCH / f"narrow_heads_{case.name}".replace("-", "_")
+    widths = {"1": {"qk_head_dim": 2 * kept, "v_head_dim": 2}}
+    write_rankfold(folder, config, factored(narrow, full), full, widths=widths, pairs={"1": pairs})
+    tokens = sequences(case / "input.json")
+    expected = stock_logits(dialect(config), zeroed, tokens)
+    for attention in ("sdpa", "eager"):
+        assert_close(logits(load(folder, attention=attention), tokens), expected, f"narrow heads of {case.name} with {attention}")
+    return folder
+
+
 def qwen2_family_loads():
     """No golden case: transformers' own random model is the reference. Its q, k and v have biases."""
     config = {**json.loads((GOLDEN / "rope-llama3-dialect4/config.json").read_text()), "rope_scaling": None,
@@ -233,7 +277,7 @@ def saves_and_reloads(folder, tokens):
     model.save_pretrained(again)
     assert (again / "modeling_rankfold.py").read_bytes() == (folder / "modeling_rankfold.py").read_bytes()
     before, after = (json.loads((f / "config.json").read_text()) for f in (folder, again))
-    for key in ("model_type", "architectures", "auto_map", "projection_ranks", "projection_biases", "block_widths"):
+    for key in ("model_type", "architectures", "auto_map", "projection_ranks", "projection_biases", "block_widths", "block_rope_pairs"):
         assert before.get(key) == after.get(key), f"{folder.name}: {key} was {before.get(key)}, saved as {after.get(key)}"
     assert_close(logits(load(again), tokens), logits(model, tokens), f"{folder.name} saved and reloaded", 1e-6)
 
@@ -271,6 +315,7 @@ def self_test():
     for case in sorted(path for path in GOLDEN.iterdir() if path.is_dir()):
         full_rank_gives_the_golden_logits(case)
         general_claims(truncated_is_the_dense_product(case), sequences(case / "input.json"))
+        general_claims(narrow_heads_drop_pairs_and_values(case), sequences(case / "input.json"))
         print(f"ok {case.name}")
     for claim in (added_biases_are_added, narrow_blocks_drop_channels, qwen2_family_loads):
         general_claims(claim(), sequences(GOLDEN / "mha-tied/input.json"))
