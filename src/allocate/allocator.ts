@@ -56,6 +56,8 @@ export interface Target {
   /** `last-blocks`: how many blocks, and the fraction kept of each of their projections; by default both follow from `keep`. */
   readonly blocks?: number | undefined;
   readonly blockKeep?: number | undefined;
+  /** `bolaco`. */
+  readonly search?: Search;
 }
 
 export interface Allocation {
@@ -65,8 +67,33 @@ export interface Allocation {
   readonly widths: ReadonlyMap<number, BlockWidths>;
 }
 
-/** What a rule must know: shapes alone, the losses of every rank as well, or also measured divergences. */
-export type Knowledge = "shapes" | "losses" | "divergences";
+/**
+ * What a rule must know: shapes alone, the losses of every rank as well, or also measured divergences of single modules; or
+ * shapes, and the divergence of whole allocations.
+ */
+export type Knowledge = "shapes" | "losses" | "divergences" | "trials";
+
+/** How a rule searches that measures whole allocations. */
+export interface Search {
+  /** Allocations to measure. */
+  readonly trials: number;
+  /** Parts of the depth that are allocated apart. */
+  readonly depthGroups: number;
+  readonly seed: number;
+}
+
+/** A whole allocation, and KL of the model that it makes to the dense one's predictions, in nats a token. */
+export interface Trial {
+  readonly allocation: Allocation;
+  readonly divergence: number;
+}
+
+export interface Trials {
+  /** Of other searches before this one, at this size and at others. */
+  readonly earlier: readonly Trial[];
+  /** Divergences on the probe windows. One pass over the blocks for all: ask for several at once. */
+  measure(allocations: readonly Allocation[]): readonly number[];
+}
 
 /** Where modules are tried alone. */
 export interface Tries {
@@ -88,5 +115,6 @@ export interface Allocator {
   readonly parts: "never" | "instead" | "beside";
   /** Where it wants divergences measured, if not where others do. */
   readonly tries?: Tries;
-  allocate(candidates: Candidates, target: Target): Allocation;
+  /** @param trials given where the rule `needs` them. */
+  allocate(candidates: Candidates, target: Target, trials?: Trials): Allocation;
 }

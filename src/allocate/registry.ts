@@ -3,6 +3,7 @@ import { UsageError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
 import type { Allocator } from "./allocator.ts";
 import { auto } from "./auto.ts";
+import { bolaco } from "./bolaco.ts";
 import { dRank } from "./d-rank.ts";
 import { energy } from "./energy.ts";
 import { kl } from "./kl.ts";
@@ -11,7 +12,7 @@ import { strs } from "./strs.ts";
 import { svdLlmV2 } from "./svd-llm-v2.ts";
 import { uniform } from "./uniform.ts";
 
-export const ALLOCATORS: readonly Allocator[] = [uniform, lastBlocks, energy, svdLlmV2, dRank, strs, kl, auto];
+export const ALLOCATORS: readonly Allocator[] = [uniform, lastBlocks, energy, svdLlmV2, dRank, strs, bolaco, kl, auto];
 
 /** @throws UsageError naming the known rules. */
 export function allocatorNamed(name: string): Allocator {

@@ -1,6 +1,6 @@
 /** The options that commands share, each with its unit and default; `--help` is made from this. Defaults are the library's. */
 import { type Command, Option } from "commander";
-import { compressOptions, evaluateOptions, generateOptions, parseOptions } from "../pipeline/options.ts";
+import { compressOptions, DEFAULT_KEEP, evaluateOptions, generateOptions, parseOptions } from "../pipeline/options.ts";
 import { collect, collectList, numberIn, parseBytes, wholeNumber } from "./values.ts";
 
 const ANY = "-";
@@ -24,7 +24,16 @@ export const COMPRESS = [
   option("--method <name>", "how a weight becomes two thin ones").default(compress.method),
   option("--keep <fraction>", "share of the parameters of the blocks' projections to keep, in (0, 1]")
     .argParser(numberIn(0, 1, { open: true }))
-    .default(compress.keep),
+    .default(undefined, String(DEFAULT_KEEP)),
+  option(
+    "--target-bytes <size>",
+    "in place of --keep: the largest model whose weights take at most this, such as 200M",
+  ).argParser(parseBytes),
+  option(
+    "--target-perplexity <p>",
+    "in place of --keep: the smallest model of at most this perplexity, on a few windows of the calibration or --target-text",
+  ).argParser(numberIn(1, Number.POSITIVE_INFINITY, { open: true })),
+  option("--target-text <file>", "what --target-perplexity is measured on: its first 10 windows of 1024 tokens"),
   option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
   option("--blocks <n>", "last-blocks: how many blocks to compress (default: as many as its paper does at --keep)").argParser(
     wholeNumber(1),
@@ -33,6 +42,11 @@ export const COMPRESS = [
     "--block-keep <fraction>",
     "last-blocks: share to keep of each projection in them, with --blocks in place of --keep",
   ).argParser(numberIn(0, 1, { open: true })),
+  option("--trials <n>", "bolaco: allocations to try").argParser(wholeNumber(1)).default(compress.trials),
+  option("--depth-groups <n>", "bolaco: parts of the depth that are allocated apart; the paper's are 1 and 4")
+    .argParser(wholeNumber(1))
+    .default(compress.depthGroups),
+  option("--seed <n>", "bolaco: of its draws").argParser(wholeNumber(0)).default(compress.seed),
   option(
     "--calibration <files...>",
     "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields or a task's rows, a window each; several, after MODEL, share the windows: FILE:WEIGHT",

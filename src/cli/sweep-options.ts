@@ -29,6 +29,9 @@ export const MERGE = [out("the folder to write; must not exist or be empty")];
 /** What methods and allocation read, as compress has them. */
 const SHARED = [
   "allocate",
+  "trials",
+  "depthGroups",
+  "seed",
   "chatTemplate",
   "nesting",
   "alpha",

@@ -60,7 +60,7 @@ function advanceAll(model: Model, block: number, { dense, variants, variantsOf, 
 }
 
 /** The mean divergence of each variant over the positions that have context. */
-function compare(model: Model, dense: readonly Batch[], variants: ReadonlyMap<string, Batch[]>): Map<string, number> {
+export function compare(model: Model, dense: readonly Batch[], variants: ReadonlyMap<string, Batch[]>): Map<string, number> {
   const head = readHead(model);
   const totals = new Map([...variants.keys()].map((name) => [name, 0]));
   let rows = 0;

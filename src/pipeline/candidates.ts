@@ -1,5 +1,5 @@
 /** What a compression may replace: the model's projections that the user did not exclude, and the parts of a block that they make up. */
-import type { Allocation, Curve, PartCandidate, ProjectionCandidate } from "../allocate/allocator.ts";
+import type { Allocation, Curve, PartCandidate, ProjectionCandidate, Trials } from "../allocate/allocator.ts";
 import { blockSizes, keepOf, lastBlocks } from "../allocate/last-blocks.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { UsageError } from "../errors.ts";
@@ -59,8 +59,14 @@ export function partsOf({ architecture, config }: Model, shapes: readonly Placed
   return architecture.parts(config).filter(({ projections }) => projections.every((name) => names.has(name)));
 }
 
+/** What an allocator may know beside shapes. */
+export interface Known {
+  readonly measurements?: Measurements;
+  readonly trials?: Trials;
+}
+
 /** The allocator's choice. @throws UsageError where it gives ranks alone, and the method makes no factors. */
-export function allocate(model: Model, options: Options, measurements?: Measurements): Allocation {
+export function allocate(model: Model, options: Options, { measurements, trials }: Known = {}): Allocation {
   const [rule, method] = [allocatorNamed(options.allocate), methodNamed(options.method)];
   const factored = !method.parts;
   if (!factored && rule.parts === "never")
@@ -72,7 +78,7 @@ export function allocate(model: Model, options: Options, measurements?: Measurem
   const blocks = [...new Set(shapes.map(({ block }) => block))];
   const parts =
     factored && rule.parts !== "beside" ? [] : blocks.flatMap((block) => partCandidates(model, shapes, block, measurements));
-  return rule.allocate({ projections, factored, parts }, options);
+  return rule.allocate({ projections, factored, parts }, { ...options, search: options }, trials);
 }
 
 function partCandidates(

@@ -1,7 +1,6 @@
 /** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
 import { createHash } from "node:crypto";
 import { existsSync, rmSync } from "node:fs";
-import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
@@ -13,17 +12,19 @@ import { COMPRESSED_PREFIX } from "../models/registry.ts";
 import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
+import { allocationsOf } from "./allocation.ts";
 import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
-import { allocate, withScheduledKeep } from "./candidates.ts";
+import { withScheduledKeep } from "./candidates.ts";
 import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
-import { measureModules } from "./measurements.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
+import { DEFAULT_KEEP } from "./options.ts";
 import { checkFree } from "./output-folder.ts";
-import { checkMemory, type Options, type Plan, planCompression } from "./plan.ts";
+import { checkMemory, type GivenOptions, type Options, type Plan, planCompression } from "./plan.ts";
 import type { CompressPlan, CompressResult } from "./results.ts";
 import { calibrationSha256, checkPropagation, openStatistics, withStatistics } from "./stored-statistics.ts";
+import { checkTarget, keepFor } from "./target.ts";
 import { type Fingerprint, WorkDirectory } from "./work-directory.ts";
 import { writeCompanions } from "./write-model.ts";
 
@@ -42,16 +43,20 @@ interface Run {
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
 }
 
-export async function compress(given: Options, job: Job): Promise<CompressResult | CompressPlan> {
+export async function compress(given: GivenOptions, job: Job): Promise<CompressResult | CompressPlan> {
   const elapsed = stopwatch();
   checkFree(given.out);
   const model = await loadModel(given.model, job);
-  checkOptions(model, given);
-  const asked = withScheduledKeep(model, given);
+  checkTarget(given);
+  const asked = withScheduledKeep(model, { ...given, keep: given.keep ?? DEFAULT_KEEP });
+  checkOptions(model, asked);
   const summed = await statisticsOf(model, asked, job);
-  const options = summed ? withStatistics(summed.temporary ? { ...asked, calibration: undefined } : asked, summed.folder) : asked;
-  const plan = planCompression(model, options, allocationOf(model, options, summed?.folder, job));
-  if (summed) checkPropagation(plan);
+  const described = summed
+    ? withStatistics(summed.temporary ? { ...asked, calibration: undefined } : asked, summed.folder)
+    : asked;
+  if (summed) checkPropagation(described);
+  const options = { ...described, keep: keepFor(model, described, summed?.folder, job) };
+  const plan = planCompression(model, options, allocationsOf(model, options, summed?.folder, job)(options.keep));
   if (options.dryRun) return plan.summary;
   checkMemory(plan, options);
   const { sha256, windows } = await calibrationOf(model, plan, options, job, summed?.folder);
@@ -77,13 +82,21 @@ export async function compress(given: Options, job: Job): Promise<CompressResult
 }
 
 /** @throws UnsupportedError for a model that is compressed already, UsageError on options that contradict each other. */
-function checkOptions(model: Model, { method, allocate, calibration, statistics }: Options): void {
+function checkOptions(model: Model, options: Options): void {
+  const { method, calibration, statistics } = options;
   if (String(model.configJson.model_type).startsWith(COMPRESSED_PREFIX))
     throw new UnsupportedError(`${model.path}: is already compressed by rankfold; compress the dense model instead`);
-  const [{ needs }, rule] = [methodNamed(method), allocatorNamed(allocate)];
-  if ((needs.length === 0 && rule.needs === "shapes") || calibration !== undefined || statistics !== undefined) return;
-  const who = needs.length > 0 ? `--method ${method}` : `--allocate ${allocate}`;
+  const { needs } = methodNamed(method);
+  const who = needs.length > 0 ? `--method ${method}` : readerOfStatistics(options);
+  if (who === undefined || calibration !== undefined || statistics !== undefined) return;
   throw new UsageError(`${who} measures activations: give a text with --calibration FILE, or --statistics DIR`);
+}
+
+/** What reads statistics before the blocks are compressed, as its option; undefined where nothing does. */
+function readerOfStatistics({ method, allocate, targetPerplexity, targetText }: Options): string | undefined {
+  if (allocatorNamed(allocate).needs !== "shapes") return `--allocate ${allocate}`;
+  const reads = targetPerplexity !== undefined && (methodNamed(method).needs.length > 0 || targetText === undefined);
+  return reads ? "--target-perplexity" : undefined;
 }
 
 interface Summed {
@@ -95,12 +108,10 @@ interface Summed {
 /** The statistics to use, where there are some: those given, or those that a measuring allocator has to make first. */
 async function statisticsOf(model: Model, options: Options, job: Job): Promise<Summed | undefined> {
   if (options.statistics !== undefined) return { folder: openStatistics(options.statistics, model), temporary: false };
-  if (allocatorNamed(options.allocate).needs === "shapes") return undefined;
+  const reader = readerOfStatistics(options);
+  if (reader === undefined) return undefined;
   const out = `${options.out}.statistics`;
-  if (options.dryRun)
-    throw new UsageError(
-      `--allocate ${options.allocate} --dry-run: measure first with rankfold calibrate, then give --statistics`,
-    );
+  if (options.dryRun) throw new UsageError(`${reader} --dry-run: measure first with rankfold calibrate, then give --statistics`);
   if (!(options.resume && existsSync(out))) {
     rmSync(out, { recursive: true, force: true });
     const { window, memoryBytes } = options;
@@ -113,11 +124,6 @@ async function statisticsOf(model: Model, options: Options, job: Job): Promise<S
 
 function textWindows(model: Model, options: Options, job: Job): Promise<Calibration> {
   return readCalibrationOf(model, { ...options, calibration: options.calibration as string[] }, job);
-}
-
-function allocationOf(model: Model, options: Options, stored: StatisticsFolder | undefined, job: Job): Allocation {
-  const measures = stored && allocatorNamed(options.allocate).needs !== "shapes";
-  return allocate(model, options, measures ? measureModules(model, stored, options, job) : undefined);
 }
 
 /** The windows to run, none where nothing is to be summed; and what stands for their text, null for data-free methods. */

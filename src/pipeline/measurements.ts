@@ -68,7 +68,7 @@ export function measureModules(model: Model, stored: StatisticsFolder, options: 
 }
 
 /** What decides the measurements beside the statistics. */
-function measurementKey({ method, nesting, alpha, scale, gamma, mu, center, order }: Options): string {
+export function measurementKey({ method, nesting, alpha, scale, gamma, mu, center, order }: Options): string {
   const key = { version: VERSION, method, nesting, alpha, scale, gamma, mu, center, order };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }

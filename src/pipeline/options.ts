@@ -7,18 +7,30 @@ const count = z.number().int().positive();
 /** A fraction that is kept, in (0, 1]. */
 const keep = z.number().gt(0).lte(1);
 
+/** Where nothing says how much to keep. */
+export const DEFAULT_KEEP = 0.8;
+
 export const compressOptions = z.strictObject({
   /** A Hugging Face folder, a GGUF file or a rankfold output; else the id of a model of the hub, `owner/name[@revision]`. */
   model: z.string().min(1),
   /** The folder to write; must not exist or be empty. */
   out: z.string().min(1),
   method: z.string().default("nsvd-i"),
-  /** Fraction of the parameters of the blocks' projections that is kept. */
-  keep: keep.default(0.8),
+  /** Fraction of the parameters of the blocks' projections that is kept; DEFAULT_KEEP unless a target decides it. */
+  keep: keep.optional(),
+  /** The largest model of at most so many bytes of weights, in place of `keep`. */
+  targetBytes: count.optional(),
+  /** The smallest model of at most this perplexity, in place of `keep`; on the probe windows of the calibration, or a text. */
+  targetPerplexity: z.number().gt(1).optional(),
+  targetText: z.string().optional(),
   allocate: z.string().default("uniform"),
   /** `last-blocks`: how many, and the fraction kept of each of their projections, which then decides `keep`. */
   blocks: count.optional(),
   blockKeep: keep.optional(),
+  /** `bolaco`: allocations to try, parts of the depth that are allocated apart, and the seed of its draws. */
+  trials: count.default(50),
+  depthGroups: count.default(1),
+  seed: z.number().int().nonnegative().default(0),
   /** Calibration texts, `FILE` or `FILE:WEIGHT` each; data-free methods need none. */
   calibration: z
     .union([z.string(), z.array(z.string()).min(1)])

@@ -15,7 +15,9 @@ import { predictedPeakBytes, refuseAbove } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
 import type { CompressPlan } from "./results.ts";
 
-export type Options = z.output<typeof compressOptions>;
+/** The options as they were given, and with the fraction that is kept. */
+export type GivenOptions = z.output<typeof compressOptions>;
+export type Options = GivenOptions & { readonly keep: number };
 
 export interface Plan {
   readonly method: Method;

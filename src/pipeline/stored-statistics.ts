@@ -1,9 +1,10 @@
 /** Stored statistics in place of a calibration pass: those of this model, described as the pass that made them. */
 import { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
-import type { Options, Plan } from "./plan.ts";
+import type { Options } from "./plan.ts";
 
 /** @throws UsageError when they are another model's, FormatError when blocks are missing. */
 export function openStatistics(path: string, model: Model): StatisticsFolder {
@@ -32,8 +33,9 @@ export function calibrationSha256({ manifest }: StatisticsFolder): string {
 }
 
 /** @throws UsageError unless later blocks see the dense model's activations, which is what was stored. */
-export function checkPropagation({ method, propagate }: Plan): void {
-  if (propagate === "original" || method.needs.length === 0) return;
+export function checkPropagation(options: Pick<Options, "method" | "propagate">): void {
+  const method = methodNamed(options.method);
+  if ((options.propagate ?? method.propagate) === "original" || method.needs.length === 0) return;
   throw new UsageError(
     `--statistics holds the dense model's activations, but ${method.name} would see compressed ones; add --propagate original`,
   );

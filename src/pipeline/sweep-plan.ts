@@ -5,9 +5,8 @@ import { UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import { BYTES } from "../tensor/index.ts";
-import { allocate } from "./candidates.ts";
+import { allocationsOf } from "./allocation.ts";
 import type { Job } from "./job.ts";
-import { measureModules } from "./measurements.ts";
 import { predictedPeakBytes, refuseAbove } from "./memory.ts";
 import { compressOptions, parseOptions } from "./options.ts";
 import { type Options as CompressOptions, planCompression } from "./plan.ts";
@@ -19,12 +18,14 @@ const PASS_BYTES = 2e9;
 
 /** The options of the `compress` that makes one cell's model. */
 export function cellOptions(options: SweepSettings, method: string, keep: number): CompressOptions {
-  const { allocate, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple, include, exclude } = options;
-  return parseOptions(compressOptions, {
-    ...{ model: options.model, out: `${options.out}/models/${method}@${keep}`, method, keep, propagate: "original" },
-    ...{ allocate, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple, include, exclude },
+  const { allocate, trials, depthGroups, seed, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple } = options;
+  const parsed = parseOptions(compressOptions, {
+    ...{ model: options.model, out: `${options.out}/models/${method}@${keep}`, method, propagate: "original" },
+    ...{ allocate, trials, depthGroups, seed, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple },
+    ...{ include: options.include, exclude: options.exclude },
     ...{ samples: options.samples, window: options.calibrationWindow, threads: options.threads },
   });
+  return { ...parsed, keep };
 }
 
 /** @throws UsageError on unknown methods and allocators, or when one needs a calibration that was not given. */
@@ -45,7 +46,7 @@ export function largestCell(model: Model, options: SweepSettings): CellPlan {
   return { keep, plan: planCompression(model, plain) };
 }
 
-/** A plan for every keep of one method. Measuring allocators measure the method's modules once. */
+/** A plan for every keep of one method. */
 export function planCells(
   model: Model,
   options: SweepSettings,
@@ -53,11 +54,9 @@ export function planCells(
   stored: StatisticsFolder | undefined,
   job: Job,
 ): CellPlan[] {
-  const measures = stored && allocatorNamed(options.allocate).needs !== "shapes";
-  const measurements = measures ? measureModules(model, stored, cellOptions(options, method, 1), job) : undefined;
+  const allocationAt = allocationsOf(model, cellOptions(options, method, 1), stored, job);
   return [...new Set(options.keeps)].map((keep) => {
-    const own = cellOptions(options, method, keep);
-    return { keep, plan: planCompression(model, own, allocate(model, own, measurements)) };
+    return { keep, plan: planCompression(model, cellOptions(options, method, keep), allocationAt(keep)) };
   });
 }
 

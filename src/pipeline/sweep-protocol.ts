@@ -1,5 +1,6 @@
 /** What decides a sweep's numbers, and the command line that makes them again. */
 import { cpus } from "node:os";
+import { allocatorNamed } from "../allocate/registry.ts";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import type { Model } from "../models/load.ts";
@@ -43,7 +44,8 @@ export function sweepHead(sweep: Sweep) {
 
 function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: own }: Sweep): SweepProtocol {
   const [textNames, taskNames] = [texts, tasks].map((list) => shortNames(list.map(({ file }) => file))) as [string[], string[]];
-  const { allocate, nesting, alpha, scale, gamma, mu, center, order, rankMultiple, include, exclude } = options;
+  const { allocate, trials, depthGroups, seed, nesting, alpha, scale, gamma, mu, center, order, rankMultiple, include, exclude } =
+    options;
   const calibration = stored ? stored.manifest.texts : own ? [calibrationText(options.calibration, own)] : [];
   const window = stored ? stored.manifest.window : options.calibrationWindow;
   return {
@@ -61,6 +63,7 @@ function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: 
     propagate: "original",
     dtype,
     options: {
+      ...(allocatorNamed(allocate).needs === "trials" ? { trials, depthGroups, seed } : {}),
       ...{ allocate, chatTemplate: String(options.chatTemplate), nesting, alpha, scale, gamma, mu, center, order, rankMultiple },
       ...{ include: include ?? null, exclude: exclude ?? null },
     },

@@ -1,0 +1,83 @@
+/**
+ * Allocators compared on the same replacements: perplexity of every allocator at every keep, from stored statistics.
+ *
+ *   node bench/allocation.mjs MODEL --statistics DIR --out FILE.json --text wiki.txt:10,ptb.txt:5
+ *     [--allocators uniform,energy] [--keeps 0.9,0.8,0.6] [--method svd-llm] [--window 1024] [--cells 6] [--trials 50]
+ *
+ * TEXT:N takes the first N windows. What is in FILE.json already is not measured again, so a killed run continues; `cells` cells
+ * share one pass over the blocks, with one decomposition of each projection. Prints the table.
+ */
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { parseArgs } from "node:util";
+import { loadModel } from "../dist/models/load.js";
+import { evaluationText } from "../dist/pipeline/evaluation-text.js";
+import { silentJob } from "../dist/pipeline/job.js";
+import { parseOptions } from "../dist/pipeline/options.js";
+import { openStatistics } from "../dist/pipeline/stored-statistics.js";
+import { CellMeasurement } from "../dist/pipeline/sweep-cell.js";
+import { sweepOptions } from "../dist/pipeline/sweep-options.js";
+import { runPass } from "../dist/pipeline/sweep-pass.js";
+import { planCells } from "../dist/pipeline/sweep-plan.js";
+import { renderTable, right } from "../dist/report/table.js";
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    statistics: { type: "string" },
+    out: { type: "string" },
+    text: { type: "string" },
+    allocators: { type: "string", default: "uniform,energy,svd-llm-v2,d-rank,strs,kl" },
+    keeps: { type: "string", default: "0.9,0.8,0.6" },
+    method: { type: "string", default: "svd-llm" },
+    window: { type: "string", default: "1024" },
+    cells: { type: "string", default: "6" },
+    trials: { type: "string", default: "50" },
+  },
+});
+const [path] = positionals;
+if (!path || !values.statistics || !values.out || !values.text) {
+  console.error("usage: node bench/allocation.mjs MODEL --statistics DIR --out FILE.json --text wiki.txt:10,ptb.txt:5");
+  process.exit(2);
+}
+
+const stages = ({ stage, done, total }) => done % 5 === 0 && console.error(stage, `${done}/${total}`);
+const job = { ...silentJob, progress: stages };
+const model = await loadModel(path, silentJob);
+const statistics = openStatistics(values.statistics, model);
+const texts = values.text.split(",").map((source) => {
+  const [file, windows] = source.split(":");
+  return evaluationText(model, file, { window: Number(values.window), maxWindows: Number(windows) }, silentJob);
+});
+const optionsOf = (allocate, keeps) => {
+  const given = { model: path, out: "-", methods: [values.method], texts: texts.map(({ file }) => file), dtype: "f32" };
+  return parseOptions(sweepOptions, { ...given, allocate, keeps, trials: Number(values.trials) });
+};
+
+const results = existsSync(values.out) ? JSON.parse(readFileSync(values.out, "utf8")) : {};
+const cells = values.allocators.split(",").flatMap((allocate) => {
+  const keeps = values.keeps.split(",").map(Number);
+  const missing = keeps.filter((keep) => !results[`${allocate}@${keep}`]);
+  const planned = missing.length > 0 ? planCells(model, optionsOf(allocate, missing), values.method, statistics, job) : [];
+  return planned.map((cell) => ({ allocate, measurement: new CellMeasurement(cell, { texts, tasks: [] }) }));
+});
+for (let first = 0; first < cells.length; first += Number(values.cells)) {
+  const part = cells.slice(first, first + Number(values.cells));
+  const items = part.flatMap(({ measurement }) => measurement.items);
+  const stage = part.map(({ allocate, measurement }) => `${allocate}@${measurement.cell.keep}`).join(" ");
+  runPass({ model, options: optionsOf("uniform", [1]), statistics, items, job, stage });
+  for (const { allocate, measurement } of part) {
+    const { keep, plan } = measurement.cell;
+    const perplexities = measurement.scores().texts.map(({ perplexity }) => perplexity);
+    results[`${allocate}@${keep}`] = { kept: plan.summary.keptProjections, perplexities };
+  }
+  writeFileSync(`${values.out}.partial`, `${JSON.stringify(results, null, 2)}\n`);
+  renameSync(`${values.out}.partial`, values.out);
+}
+
+const columns = [{ title: "allocator" }, right("keep"), right("kept"), ...texts.map(({ file }) => right(basename(file)))];
+const rows = Object.entries(results).map(([cell, { kept, perplexities }]) => {
+  const [allocate, keep] = cell.split("@");
+  return [allocate, keep, kept.toFixed(4), ...perplexities.map((value) => value.toFixed(2))];
+});
+console.log(renderTable(columns, rows));

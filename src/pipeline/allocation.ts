@@ -1,0 +1,25 @@
+/** What the options' allocator chooses at any keep, with what it has to know measured once. */
+import type { Allocation } from "../allocate/allocator.ts";
+import { allocatorNamed } from "../allocate/registry.ts";
+import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
+import type { Model } from "../models/load.ts";
+import { allocate } from "./candidates.ts";
+import type { Job } from "./job.ts";
+import { measureModules } from "./measurements.ts";
+import type { Options } from "./plan.ts";
+import { trialsOf } from "./trials.ts";
+
+export function allocationsOf(
+  model: Model,
+  options: Options,
+  stored: StatisticsFolder | undefined,
+  job: Job,
+): (keep: number) => Allocation {
+  const { needs } = allocatorNamed(options.allocate);
+  if (!stored || needs === "shapes") return (keep) => allocate(model, { ...options, keep });
+  if (needs === "trials") {
+    return (keep) => allocate(model, { ...options, keep }, { trials: trialsOf(model, stored, { ...options, keep }, job) });
+  }
+  const measurements = measureModules(model, stored, options, job);
+  return (keep) => allocate(model, { ...options, keep }, { measurements });
+}
