@@ -60,8 +60,8 @@ export declare class TokenSums {
   constructor(n: number, withGram: boolean)
   /** Adds the rows of x (t x n, f32). */
   add(x: Tensor): void
-  /** The symmetric n x n Gram matrix, f64. */
-  gram(): Tensor
+  /** The symmetric n x n Gram matrix, f64, handed over and not copied: the sums are without it afterwards. */
+  takeGram(): Tensor
   /** The lower triangle of the Gram matrix, row by row: n (n + 1) / 2 values, f64. */
   triangle(): Tensor
   /** 3 x n, f64: sum of x, sum of |x|, largest |x|. */

@@ -1,6 +1,7 @@
 """What rankfold does, the straightforward way in PyTorch and transformers: the peer that its numbers and times are held against.
 
     python reference.py perplexity MODEL TEXT --window 1024 --max-windows 20 [--factors FACTORS]
+    python reference.py generate MODEL --prompt 512 --tokens 64 [--factors FACTORS]
     python reference.py compress MODEL FACTORS --method svd-llm --keep 0.8 --calibration TEXT
 
 MODEL is a Hugging Face folder or a .gguf file of the llama architecture; FACTORS a safetensors file with
@@ -166,6 +167,26 @@ def perplexity(options):
             "window": options.window, "perplexity": math.exp(mean), "meanNll": mean, **clock.report()}
 
 
+# --- generation -----------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def generate(options):
+    """Tokens a second of a prompt, the second of two, and of the tokens after it one by one."""
+    model, _ = load(options.model)
+    if options.factors:
+        insert_factors(model, {name: tensor.float() for name, tensor in load_file(options.factors).items()})
+    ids = (torch.arange(options.prompt) * 97 % model.config.vocab_size)[None]
+    for _ in range(2):
+        start = time.perf_counter()
+        cache = model(ids, use_cache=True, logits_to_keep=1).past_key_values
+        prefill = options.prompt / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for i in range(options.tokens):
+        model(ids[:, i : i + 1], past_key_values=cache, use_cache=True)
+    return {"model": options.model.name, "prefill": prefill, "decode": options.tokens / (time.perf_counter() - start)}
+
+
 # --- methods: (W, C, tokens, mu, k) in float64 -> left, right, and a bias or None -----------------------------------
 
 
@@ -302,6 +323,13 @@ def main():
     command.add_argument("--window", type=int, default=1024, help="tokens")
     command.add_argument("--max-windows", type=int)
     command.add_argument("--factors", type=Path, help="what `compress` wrote")
+
+    command = commands.add_parser("generate")
+    command.set_defaults(run=generate)
+    command.add_argument("model", type=Path)
+    command.add_argument("--factors", type=Path, help="the model.safetensors that rankfold or `compress` wrote")
+    command.add_argument("--prompt", type=int, default=512, help="tokens")
+    command.add_argument("--tokens", type=int, default=64, help="after the prompt")
 
     command = commands.add_parser("compress")
     command.set_defaults(run=compress)

@@ -14,7 +14,7 @@ use crate::tensor::{Tensor, dtype_of, wrap};
 
 #[napi]
 pub struct MappedFile {
-    map: Option<Mmap>,
+    map: Option<(Mmap, File)>,
 }
 
 /// Bytes of a page on every platform where the advice matters.
@@ -28,16 +28,21 @@ impl MappedFile {
         // SAFETY: model files are not written while they are read; a changed file would give other numbers, not a crash
         // of this process's own memory.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| failure(format!("{path}: {e}")))?;
-        Ok(Self { map: Some(map) })
+        Ok(Self { map: Some((map, file)) })
     }
 
     /// The tensor stored at `offset`; `format` is f32, f16, bf16, f64 or a GGML block type. The pages read are given back.
     #[napi(catch_unwind)]
     pub fn read(&self, offset: f64, length: f64, format: String, shape: Vec<u32>) -> Result<Tensor> {
-        let map = self.map.as_ref().ok_or_else(|| failure("the file was closed"))?;
+        let (map, file) = self.map.as_ref().ok_or_else(|| failure("the file was closed"))?;
         let (offset, length) = (offset as usize, length as usize);
         let end = offset.checked_add(length).filter(|&end| end <= map.len());
         let bytes = &map[offset..end.ok_or_else(|| failure("the tensor lies outside the file"))?];
+        // Touching a page behind the end of a file that was cut would kill the process.
+        let now = file.metadata().map_err(failure)?.len();
+        if now < map.len() as u64 {
+            return Err(failure(format!("the file was cut short while in use, from {} bytes to {now}", map.len())));
+        }
         let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
         let tensor = match ggml_type(&format) {
             Some(ggml) => dequantised(ggml, bytes, dims),

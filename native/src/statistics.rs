@@ -124,14 +124,15 @@ impl TokenSums {
         }
     }
 
-    /// The symmetric n x n Gram matrix, f64.
+    /// The symmetric n x n Gram matrix, f64, handed over and not copied: the sums are without it afterwards.
     #[napi(catch_unwind)]
-    pub fn gram(&self) -> Result<Tensor> {
+    pub fn take_gram(&mut self) -> Result<Tensor> {
         let n = self.n;
         if self.gram.is_empty() {
-            return Err(failure("the Gram matrix was not asked for"));
+            return Err(failure("the Gram matrix was not asked for, or was taken already"));
         }
-        let mut full = self.gram.clone();
+        let mut full = std::mem::take(&mut self.gram);
+        self.panel = Vec::new();
         mirror(&mut full, n);
         wrap(Candle::from_vec(full, (n, n), &Device::Cpu))
     }

@@ -27,6 +27,7 @@ import { inputStatistics, type SiteStatistics } from "./statistics.ts";
 import { parseManifest, type StatisticsManifest } from "./statistics-manifest.ts";
 
 export const MANIFEST = "statistics.json";
+const ACTIVATIONS = "activations";
 
 const HASH_CHUNK = 1 << 20;
 
@@ -69,11 +70,17 @@ export class StatisticsWriter {
   finish(manifest: Omit<StatisticsManifest, "files">): StatisticsManifest {
     const whole = { ...manifest, files: this.files };
     storage(this.out, () => {
+      rmSync(this.activationsFile, { force: true });
       writeFileSync(join(this.partial, MANIFEST), `${JSON.stringify(whole, null, 2)}\n`, { flush: true });
       if (existsSync(this.out)) rmdirSync(this.out);
       renameSync(this.partial, this.out);
     });
     return whole;
+  }
+
+  /** The file for activations that do not fit in memory; gone when the folder is whole. */
+  get activationsFile(): string {
+    return join(this.partial, ACTIVATIONS);
   }
 
   /** Takes away what was written so far. */

@@ -6,6 +6,7 @@ import { scope, type Tensor, TokenSums } from "../tensor/index.ts";
 /** The statistics of one block's sites, whether they were just summed or come from files. */
 export interface SiteStatistics {
   /**
+   * To be asked for once a site: the sums are handed over.
    * @param where for messages: the block.
    * @throws NumericsError when the sums are not finite. The caller's scope owns the tensors.
    */
@@ -32,7 +33,7 @@ export class SiteSums implements SiteStatistics {
 
   statistics(site: string, where: string): InputStatistics {
     const sums = this.sums.get(site) as TokenSums;
-    const gram = sums.gram();
+    const gram = sums.takeGram();
     if (!gram.isFinite()) throw new NumericsError(`${where}, ${site}: the activations have NaN or infinite values`);
     return inputStatistics(
       gram,

@@ -2,11 +2,11 @@
  * What a replacement does to the model's predictions: KL(dense || replaced), a token's mean in nats, each replacement alone.
  * All variants ride through the blocks together, so that one block's weights are in memory at a time.
  */
-import { advanceBatches, type Batch, disposeBatches, embedWindows, logitsOf, readHead, sequencesOf } from "../models/forward.ts";
+import { advanceBatches, type Batch, batchOf, disposeBatches, embedWindows, logitsOf, readHead, sequencesOf } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { type BlockWeights, forwardBlock } from "../models/model.ts";
 import { readBlock } from "../models/weights.ts";
-import { keep, klDivergence, scope, type Tensor } from "../tensor/index.ts";
+import { klDivergence, scope } from "../tensor/index.ts";
 
 /** Rows of logits at a time. */
 const LOGIT_ROWS = 128;
@@ -50,10 +50,10 @@ function advanceAll(model: Model, block: number, { dense, variants, variantsOf, 
     between();
     variants.set(
       name,
-      dense.map(({ x, run }) => ({
-        run,
-        x: keep(forwardBlock(model.architecture, x, { config: model.config, weights: variant, run })),
-      })),
+      dense.map(({ stream, run }) => {
+        const x = forwardBlock(model.architecture, stream.read(), { config: model.config, weights: variant, run });
+        return batchOf(run, x);
+      }),
     );
   }
   advanceBatches(model, dense, weights, block, { between });
@@ -70,10 +70,10 @@ export function compare(model: Model, dense: readonly Batch[], variants: Readonl
       const part = positions.slice(start, start + LOGIT_ROWS);
       rows += part.length;
       scope(() => {
-        const logits = (stream: Tensor) => logitsOf(model, head, stream.selectRows(part));
-        const reference = logits(batch.x);
+        const logits = ({ stream }: Batch) => logitsOf(model, head, stream.read().selectRows(part));
+        const reference = logits(batch);
         for (const [name, batches] of variants) {
-          const divergence = scope(() => klDivergence(reference, logits((batches[i] as Batch).x)));
+          const divergence = scope(() => klDivergence(reference, logits(batches[i] as Batch)));
           totals.set(name, (totals.get(name) as number) + divergence.reduce((a, b) => a + b, 0));
         }
       });

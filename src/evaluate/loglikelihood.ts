@@ -98,7 +98,7 @@ export class LikelihoodSums {
   add(model: Model, head: Head, { group, batches }: Answered, between: () => void = () => {}): void {
     group.forEach(({ predictions }, i) => {
       between();
-      this.addPredictions(model, head, (batches[i] as Batch).x, predictions);
+      this.addPredictions(model, head, (batches[i] as Batch).stream.read(), predictions);
     });
   }
 

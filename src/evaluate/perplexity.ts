@@ -6,7 +6,7 @@ import { NumericsError, UsageError } from "../errors.ts";
 import type { Head } from "../models/forward.ts";
 import { type Batch, disposeBatches, forwardWindows, logitsOf, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
-import { negativeLogLikelihood, scope } from "../tensor/index.ts";
+import { negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
 
 /** Tokens that go through the blocks together: bounds the residual stream in memory, and amortises reading the weights. */
 const GROUP_TOKENS = 32_768;
@@ -80,9 +80,9 @@ export function windowsNll(model: Model, head: Head, { batches, windows, first }
   }, 0);
 }
 
-function batchNll(model: Model, head: Head, { x }: Batch, windows: readonly Uint32Array[], first: number): number {
+function batchNll(model: Model, head: Head, { stream }: Batch, windows: readonly Uint32Array[], first: number): number {
   return windows.reduce((sum, tokens, i) => {
-    const nll = windowNll(model, head, { x, start: i * tokens.length }, tokens);
+    const nll = windowNll(model, head, { x: stream.read(), start: i * tokens.length }, tokens);
     if (!Number.isFinite(nll))
       throw new NumericsError(`window ${first + i}: the likelihood is not finite; the model's weights do not fit this text`);
     return sum + nll;
@@ -90,7 +90,7 @@ function batchNll(model: Model, head: Head, { x }: Batch, windows: readonly Uint
 }
 
 /** Sum of the negative log-likelihoods of a window's tokens after the first. */
-function windowNll(model: Model, head: Head, { x, start }: { x: Batch["x"]; start: number }, tokens: Uint32Array): number {
+function windowNll(model: Model, head: Head, { x, start }: { x: Tensor; start: number }, tokens: Uint32Array): number {
   let sum = 0;
   for (let row = 0; row < tokens.length - 1; row += LOGIT_ROWS) {
     const end = Math.min(row + LOGIT_ROWS, tokens.length - 1);

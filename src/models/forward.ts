@@ -7,6 +7,7 @@ import { dispose, embed, keep, rmsNorm, scope, type Tensor } from "../tensor/ind
 import type { Model } from "./load.ts";
 import type { BlockWeights, RowRange, Run, Span } from "./model.ts";
 import { forwardBlock } from "./model.ts";
+import { type Held, type Holder, inMemory } from "./streams.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, readBlock } from "./weights.ts";
 
 /** Rows that go through a block together: enough for the matrix products, few enough for the cache. */
@@ -16,21 +17,26 @@ export const BATCH_TOKENS = 2048;
 export interface Batch {
   readonly run: Run;
   /** A row for each token: t x d. */
-  x: Tensor;
+  readonly stream: Held;
 }
 
-/** Looks up the windows' token ids and groups them into batches. The caller disposes of each batch's x. */
-export function embedWindows(model: Model, windows: readonly Uint32Array[]): Batch[] {
+/** A batch whose stream is held in memory. */
+export function batchOf(run: Run, x: Tensor): Batch {
+  return { run, stream: inMemory.hold(x) };
+}
+
+/** Looks up the windows' token ids and groups them into batches, which the caller disposes of. */
+export function embedWindows(model: Model, windows: readonly Uint32Array[], holder: Holder = inMemory): Batch[] {
   const length = windows[0]?.length ?? 0;
-  if (windows.some((window) => window.length !== length)) return embedRows(model, unequalRows(windows));
+  if (windows.some((window) => window.length !== length)) return embedRows(model, unequalRows(windows), holder);
   const positions = keep(model.architecture.positions(model.config, 0, length));
   const sequences = Math.max(1, Math.floor(BATCH_TOKENS / length));
   return scope(() => {
     const table = model.checkpoint.read(EMBEDDING);
     return Array.from({ length: Math.ceil(windows.length / sequences) }, (_, i) => {
       const group = windows.slice(i * sequences, (i + 1) * sequences);
-      const x = keep(embed(table, concat(group)));
-      return { run: { sequences: group.length, positions }, x };
+      const stream = scope(() => holder.hold(embed(table, concat(group))));
+      return { run: { sequences: group.length, positions }, stream };
     });
   });
 }
@@ -42,15 +48,16 @@ export interface Rows {
   readonly spans: readonly Span[];
 }
 
-/** Batches of sequences of unequal length, without padding. The caller disposes of each batch's x. */
-export function embedRows(model: Model, batches: readonly Rows[]): Batch[] {
+/** Batches of sequences of unequal length, without padding, which the caller disposes of. */
+export function embedRows(model: Model, batches: readonly Rows[], holder: Holder = inMemory): Batch[] {
   return scope(() => {
     const longest = batches.reduce((most, { positions }) => positions.reduce((a, b) => Math.max(a, b + 1), most), 0);
     const { cos, sin } = model.architecture.positions(model.config, 0, longest);
     const table = model.checkpoint.read(EMBEDDING);
     return batches.map(({ tokens, positions, spans }) => {
       const rotation = keep({ cos: cos.selectRows(positions), sin: sin.selectRows(positions) });
-      return { run: { sequences: spans.length, positions: rotation, spans }, x: keep(embed(table, tokens)) };
+      const stream = scope(() => holder.hold(embed(table, tokens)));
+      return { run: { sequences: spans.length, positions: rotation, spans }, stream };
     });
   });
 }
@@ -80,8 +87,8 @@ function laidOut(windows: readonly Uint32Array[]): Rows {
 }
 
 /** The rows of each sequence of a batch. */
-export function sequencesOf({ run, x }: Batch): readonly RowRange[] {
-  const length = x.rows / run.sequences;
+export function sequencesOf({ run }: Batch): readonly RowRange[] {
+  const length = run.positions.cos.rows;
   return run.spans ?? Array.from({ length: run.sequences }, (_, i) => ({ start: i * length, end: (i + 1) * length }));
 }
 
@@ -113,19 +120,21 @@ export function advanceBatches(
   const { architecture, config } = model;
   for (const batch of batches) {
     watch.between?.();
-    setStream(batch, forwardBlock(architecture, batch.x, { config, weights, run: batch.run }, watch.observe), block);
+    scope(() => {
+      const x = batch.stream.read();
+      setStream(batch, forwardBlock(architecture, x, { config, weights, run: batch.run }, watch.observe), block);
+    });
   }
 }
 
-/** Replaces a batch's residual stream and frees the old one. @throws NumericsError when the new one is not finite. */
+/** Replaces a batch's residual stream by a block's output. @throws NumericsError when it is not finite. */
 export function setStream(batch: Batch, x: Tensor, block: number): void {
   if (!x.isFinite())
     throw new NumericsError(`block ${block}: its output has NaN or infinite values; the model's weights do not fit this text`);
-  batch.x.dispose();
-  batch.x = keep(x);
+  batch.stream.set(x);
 }
 
-/** Runs windows through all blocks; the caller disposes of each batch's x, the last block's output. */
+/** Runs windows through all blocks; the caller disposes of the batches, whose streams are the last block's output. */
 export function forwardWindows(
   model: Model,
   windows: readonly Uint32Array[],
@@ -162,5 +171,8 @@ export function logitsOf(model: Model, head: Head, x: Tensor): Tensor {
 }
 
 export function disposeBatches(batches: readonly Batch[]): void {
-  for (const batch of batches) dispose([batch.x, batch.run.positions.cos, batch.run.positions.sin]);
+  for (const { stream, run } of batches) {
+    stream.dispose();
+    dispose([run.positions.cos, run.positions.sin]);
+  }
 }

@@ -24,7 +24,7 @@ function logits(folder: string, sequences: number[][]): number[] {
       sequences.map((ids) => Uint32Array.from(ids)),
     );
     const head = readHead(model);
-    const all = batches.flatMap(({ x }) => [...logitsOf(model, head, x).toFloat32Array()]);
+    const all = batches.flatMap(({ stream }) => [...logitsOf(model, head, stream.read()).toFloat32Array()]);
     disposeBatches(batches);
     return all;
   });

@@ -193,7 +193,8 @@ export function forwardBlock(
   return scope(() => {
     let state: BlockState = { x, input: x };
     for (const stage of architecture.stages) {
-      state = stage.advance(state, block);
+      const before = state;
+      state = scope(() => stage.advance(before, block));
       observe(stage.name, state.input);
     }
     return architecture.leave(state, block);

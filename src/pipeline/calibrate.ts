@@ -7,14 +7,15 @@ import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
 import { type CalibrationText, STATISTICS_FORMAT, type StatisticsManifest } from "../calibrate/statistics-manifest.ts";
 import { UnsupportedError } from "../errors.ts";
 import { answeredPrompt } from "../evaluate/tasks/questions.ts";
-import { advanceBatches, BATCH_TOKENS, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
+import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
+import { holderFor } from "../models/streams.ts";
 import { readBlock } from "../models/weights.ts";
-import { BYTES, scope } from "../tensor/index.ts";
+import { scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
-import { PROCESS_BYTES, refuseAbove } from "./memory.ts";
+import { planMemory, refuseAbove } from "./memory.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
 import { shortNames } from "./short-names.ts";
 import type { calibrateOptions } from "./sweep-options.ts";
@@ -30,22 +31,6 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   const { out, window, memoryBytes } = options;
   const manifest = sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
   return calibrateResult(options.out, manifest, elapsed());
-}
-
-/** Streams and temporaries of one batch, in values a token and hidden feature; the MLP is the widest. */
-const BATCH_VALUES = BATCH_TOKENS * 22;
-
-/** @throws MemoryError when the residual streams, one block and its sums do not fit. */
-function checkMemory({ config, architecture }: Model, tokens: number, memoryBytes: number | undefined): void {
-  const shapes = architecture.projections(config, 0);
-  const widths = new Map(shapes.map(({ site, columns }) => [site, columns]));
-  const stream = tokens * config.hiddenSize * BYTES.f32;
-  const sums = [...widths.values()].reduce((sum, n) => sum + n * n * (1.5 * BYTES.f64 + BYTES.f32), 0);
-  const weights = shapes.reduce((sum, { rows, columns }) => sum + rows * columns, 0) * BYTES.f32;
-  const embedding = config.vocabulary * config.hiddenSize * BYTES.f32;
-  const batch = BATCH_VALUES * config.hiddenSize * BYTES.f32;
-  const needed = PROCESS_BYTES + stream + Math.max(embedding, weights + sums + batch);
-  refuseAbove(memoryBytes, needed, "calibration", "--samples or --window");
 }
 
 /** The windows of the texts, as `compress` too would take them. */
@@ -92,11 +77,14 @@ export function sumWindows(model: Model, { out, windows, texts, window, memoryBy
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-  checkMemory(model, tokens, memoryBytes);
+  const work = { tokens, textBytes: 0, streams: 1, sums: true, decomposes: false } as const;
+  const { peakBytes, activations } = planMemory(model, work, memoryBytes);
+  refuseAbove(memoryBytes, peakBytes, "calibration", "--samples or --window");
   const writer = new StatisticsWriter(out);
+  const holder = holderFor(activations, writer.activationsFile);
   let batches: Batch[] = [];
   try {
-    batches = embedWindows(model, windows);
+    batches = embedWindows(model, windows, holder);
     for (let block = 0; block < model.config.blocks; block++) {
       job.progress({ stage: "calibrate", done: block, total: model.config.blocks, unit: "block" });
       scope(() => sumBlock(model, block, batches, writer, job));
@@ -107,6 +95,7 @@ export function sumWindows(model: Model, { out, windows, texts, window, memoryBy
     throw error;
   } finally {
     disposeBatches(batches);
+    holder.close();
   }
 }
 

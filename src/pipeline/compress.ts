@@ -9,6 +9,7 @@ import { methodNamed } from "../methods/registry.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { COMPRESSED_PREFIX } from "../models/registry.ts";
+import { type Holder, holderFor } from "../models/streams.ts";
 import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
@@ -38,6 +39,8 @@ interface Run {
   readonly plan: Plan;
   readonly job: Job;
   readonly work: WorkDirectory;
+  /** Keeps activations between blocks. */
+  readonly holder: Holder;
   /** Sums of an earlier calibration; else the windows are run. */
   readonly stored: StatisticsFolder | undefined;
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
@@ -45,6 +48,7 @@ interface Run {
 
 export async function compress(given: GivenOptions, job: Job): Promise<CompressResult | CompressPlan> {
   const elapsed = stopwatch();
+  if (given.resume) WorkDirectory.tidy(given.out);
   checkFree(given.out);
   const model = await loadModel(given.model, job);
   checkTarget(given);
@@ -72,6 +76,7 @@ export async function compress(given: GivenOptions, job: Job): Promise<CompressR
     plan,
     job,
     work,
+    holder: holderFor(plan.summary.activations, work.activationsFile),
     stored: plan.measured ? summed?.folder : undefined,
     clock: new StageClock(),
   };
@@ -174,11 +179,11 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
 }
 
 function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
-  const { model, job, work } = run;
+  const { model, job, work, holder } = run;
   let batches: Batch[] = [];
   try {
     if (!work.has(OUTER)) saveOuter(run);
-    if (windows.length > 0) batches = embedWindows(model, windows);
+    if (windows.length > 0) batches = embedWindows(model, windows, holder);
     for (let block = 0; block < model.config.blocks; block++) {
       job.progress({ stage: "compress", done: block, total: model.config.blocks, unit: "block" });
       scope(() => (work.has(block) ? replayBlock(run, block, batches) : compressBlock(run, block, batches)));
@@ -187,6 +192,7 @@ function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
     throw withResumeHint(run, error);
   } finally {
     disposeBatches(batches);
+    holder.close();
   }
 }
 
@@ -206,15 +212,23 @@ function withResumeHint({ work, model }: Run, error: unknown): unknown {
 }
 
 function saveOuter({ model, plan, work, clock }: Run): void {
-  clock.time("write", () => {
-    scope(() => {
-      const tensors = [...outerTensors(plan.config).keys()].map((name): [string, Tensor] => [name, model.checkpoint.read(name)]);
-      work.save(OUTER, new Map(tensors));
-    });
-  });
+  clock.time("write", () => work.save(OUTER, readOneByOne(model, outerTensors(plan.config).keys())));
 }
 
-function compressBlock({ model, options, plan, job, work, stored, clock }: Run, index: number, batches: readonly Batch[]): void {
+/** Each tensor lives until the next is asked for. */
+function* readOneByOne({ checkpoint }: Model, names: Iterable<string>): Generator<[string, Tensor]> {
+  for (const name of names) {
+    const tensor = checkpoint.read(name);
+    yield [name, tensor];
+    tensor.dispose();
+  }
+}
+
+function compressBlock(
+  { model, options, plan, job, work, holder, stored, clock }: Run,
+  index: number,
+  batches: readonly Batch[],
+): void {
   const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
   const { method, ranks, widths, dtype } = plan;
   const task = {
@@ -227,6 +241,7 @@ function compressBlock({ model, options, plan, job, work, stored, clock }: Run, 
     widths: widths.get(index),
     dtype,
     clock,
+    holder,
     checkpoint: job.checkpoint,
   };
   const statistics = stored?.block(index);

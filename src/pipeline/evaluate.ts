@@ -8,7 +8,7 @@ import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
 import type { evaluateOptions } from "./options.ts";
-import type { EvaluateResult, TextResult } from "./results.ts";
+import type { EvaluateResult, TimedText } from "./results.ts";
 
 type Options = z.output<typeof evaluateOptions>;
 
@@ -16,7 +16,7 @@ export async function evaluate(options: Options, job: Job): Promise<EvaluateResu
   const clock = stopwatch();
   const model = await loadModel(options.model, job);
   if (options.card) checkCard(model);
-  const texts: TextResult[] = [];
+  const texts: TimedText[] = [];
   for (const file of options.texts) texts.push(await evaluateText(model, file, options, job));
   const tasks = options.tasks.map((file) =>
     evaluateTask(model, evaluationTask(model, file, options, job), `evaluate ${file}`, job),
@@ -27,11 +27,13 @@ export async function evaluate(options: Options, job: Job): Promise<EvaluateResu
   return measured;
 }
 
-function evaluateText(model: Model, file: string, options: Options, job: Job): TextResult {
+function evaluateText(model: Model, file: string, options: Options, job: Job): TimedText {
   const { tokens, windows } = evaluationText(model, file, options, job);
   const progress = (done: number) => {
     job.checkpoint();
     job.progress({ stage: `evaluate ${file}`, done, total: windows.length, unit: "window" });
   };
-  return { file, tokens, windows: windows.length, window: options.window, ...perplexity(model, windows, progress) };
+  const clock = stopwatch();
+  const measured = perplexity(model, windows, progress);
+  return { file, tokens, windows: windows.length, window: options.window, ...measured, seconds: clock() };
 }

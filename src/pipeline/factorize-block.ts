@@ -8,8 +8,9 @@ import type { InputStatistics, Method, MethodOptions } from "../methods/method.t
 import { advanceBatches, type Batch, setStream } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { Block, BlockState, BlockWeights, BlockWidths, Dense, PartShape, ProjectionShape, Stage } from "../models/model.ts";
+import type { Held, Holder } from "../models/streams.ts";
 import { blockPrefix } from "../models/weights.ts";
-import { type DType, dispose, keep, scope, type Tensor } from "../tensor/index.ts";
+import { type DType, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
 import { narrowerPart, narrowing } from "./narrower.ts";
 import { type Replacement, replacementAt } from "./replacement.ts";
@@ -31,6 +32,8 @@ export interface BlockTask {
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
   /** Called between steps of a second or less. */
   readonly checkpoint: () => void;
+  /** Keeps activations between the steps of a block. */
+  readonly holder: Holder;
   /** The block's statistics where they were summed before; else the batches are run to sum them. */
   readonly statistics?: SiteStatistics | undefined;
 }
@@ -79,17 +82,18 @@ function withOriginalInputs(task: BlockTask, batches: readonly Batch[]): Project
   }
 }
 
-/** A batch on its way through the block: its state at the last site whose input is no wider than the residual stream. */
+/** A batch on its way through the block: its stream, and the input of the last site whose input is no wider. */
 interface Paused {
   readonly batch: Batch;
-  state: BlockState;
+  /** Undefined at the block's entry. */
+  input?: Held;
   /** Stages since then, run again instead of holding their wide inputs for every token. */
   pending: Stage[];
 }
 
 function withCompressedInputs(task: BlockTask, batches: readonly Batch[]): ProjectionReport[] {
   const { architecture } = task.model;
-  const paused: Paused[] = batches.map((batch) => ({ batch, state: { x: batch.x, input: batch.x }, pending: [] }));
+  const paused: Paused[] = batches.map((batch) => ({ batch, pending: [] }));
   const reports = architecture.stages.flatMap((stage) => {
     const widths = new Map([...siteWidths(task)].filter(([site]) => site === stage.name));
     const sums = new SiteSums(widths);
@@ -104,36 +108,42 @@ function withCompressedInputs(task: BlockTask, batches: readonly Batch[]): Proje
 
 const blockOf = ({ model, weights }: BlockTask, { batch }: Paused): Block => ({ config: model.config, weights, run: batch.run });
 
+function heldState({ batch, input }: Paused): BlockState {
+  const x = batch.stream.read();
+  return { x, input: input?.read() ?? x };
+}
+
 /** The state at the stage after the pending ones; the caller's scope owns what is new. */
-function runPending(task: BlockTask, item: Paused, stages: readonly Stage[]): BlockState {
-  return stages.reduce((state, stage) => task.clock.time("forward", () => stage.advance(state, blockOf(task, item))), item.state);
+function runPending(task: BlockTask, item: Paused, state: BlockState, stages: readonly Stage[]): BlockState {
+  const advance = (at: BlockState, stage: Stage) => scope(() => stage.advance(at, blockOf(task, item)));
+  return stages.reduce((at, stage) => task.clock.time("forward", () => advance(at, stage)), state);
 }
 
 function advanceTo(task: BlockTask, item: Paused, stage: Stage, sums: SiteSums): void {
   task.checkpoint();
   scope(() => {
-    const next = runPending(task, item, [...item.pending, stage]);
+    const before = heldState(item);
+    const next = runPending(task, item, before, [...item.pending, stage]);
     task.clock.time("statistics", () => sums.add(stage.name, next.input));
     if (next.input.columns > task.model.config.hiddenSize) item.pending.push(stage);
-    else hold(item, next);
+    else hold(task, item, before, next);
   });
 }
 
-/** Keeps a state for later and frees the one before, but for what both share and the batch's own stream. */
-function hold(item: Paused, next: BlockState): void {
-  const old = item.state;
-  item.state = keep(next);
+/** Keeps a state for later. */
+function hold({ holder }: BlockTask, item: Paused, before: BlockState, next: BlockState): void {
+  item.input?.dispose();
+  item.input = holder.hold(next.input);
   item.pending = [];
-  const inUse = [next.x, next.input, item.batch.x];
-  for (const tensor of [old.x, old.input]) if (!inUse.includes(tensor)) tensor.dispose();
+  if (next.x !== before.x) item.batch.stream.set(next.x);
 }
 
 function leaveBlock(task: BlockTask, item: Paused): void {
   task.checkpoint();
   scope(() => {
-    const state = runPending(task, item, item.pending);
+    const state = runPending(task, item, heldState(item), item.pending);
     const x = task.clock.time("forward", () => task.model.architecture.leave(state, blockOf(task, item)));
-    dispose([item.state.input, item.state.x].filter((tensor) => tensor !== item.batch.x));
+    item.input?.dispose();
     setStream(item.batch, x, task.index);
   });
 }

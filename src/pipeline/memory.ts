@@ -1,34 +1,85 @@
-/** Predicted peak memory of a compression: a property of its schedule, not of the number of blocks. */
+/**
+ * Predicted peak memory of compression and calibration: a property of their schedule, not of the number of blocks. One
+ * block's weights, its sums and its decompositions are in memory, and the residual streams of all windows, unless they spill.
+ */
+import { statSync } from "node:fs";
+import { parseSource } from "../calibrate/sources.ts";
 import { MemoryError } from "../errors.ts";
 import { BATCH_TOKENS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
+import type { ProjectionShape } from "../models/model.ts";
 import { BYTES } from "../tensor/index.ts";
-import type { Options, Plan } from "./plan.ts";
 
-/** Node, the addon, the tokenizer and V8's heap, measured on the embedded model. */
-export const PROCESS_BYTES = 180e6;
+const { f32, f64 } = BYTES;
 
-export function predictedPeakBytes(
-  model: Model,
-  plan: Pick<Plan, "measured" | "propagate">,
-  options: Pick<Options, "samples" | "window">,
-): number {
+/** What a run does, as far as its memory goes. */
+export interface Work {
+  /** Calibration tokens that run through the blocks; 0 where nothing is run. */
+  readonly tokens: number;
+  /** Of the longest text that is still to be tokenised. */
+  readonly textBytes: number;
+  /** Values of a token, in hidden sizes, that wait between the steps: its stream, and what a paused block holds. */
+  readonly streams: 1 | 2;
+  /** Whether sums are made or read. */
+  readonly sums: boolean;
+  readonly decomposes: boolean;
+}
+
+export interface MemoryPlan {
+  /** Predicted peak resident memory. */
+  readonly peakBytes: number;
+  /** Where activations wait between blocks. */
+  readonly activations: "memory" | "disk";
+}
+
+/** Activations wait in memory where they fit into what is allowed, else in a file. */
+export function planMemory(model: Model, work: Work, allowed?: number): MemoryPlan {
+  const inMemory = { peakBytes: peakBytes(model, work, "memory"), activations: "memory" } as const;
+  if (work.tokens === 0 || allowed === undefined || inMemory.peakBytes <= allowed) return inMemory;
+  return { peakBytes: peakBytes(model, work, "disk"), activations: "disk" };
+}
+
+/** V8's heap while a text is tokenised, per byte of it: measured, 80 on pequod-5m's tokenizer and 45 on SmolLM2's. */
+const TOKENIZER_FACTOR = 64;
+/** Freed tensors that the engine keeps for the next ones, at most (native/src/memory.rs). */
+const MOST_KEPT = 128 * 2 ** 20;
+/** Work spaces of the matrix products and stacks of the threads. */
+const THREADS_BYTES = 30e6;
+
+function peakBytes(model: Model, work: Work, activations: MemoryPlan["activations"]): number {
   const { config, architecture } = model;
-  const { f32, f64 } = BYTES;
   const shapes = architecture.projections(config, 0);
-  const weights = shapes.reduce((sum, s) => sum + s.rows * s.columns, 0) * f32;
-  const outer = config.vocabulary * config.hiddenSize * f32;
-  const widest = Math.max(...shapes.map((s) => s.columns));
-  // The largest decomposition: the matrix, its Gram, eigenvectors and the work space, in f64.
-  const decomposition = Math.max(...shapes.map((s) => 4 * s.rows * s.columns + 5 * Math.min(s.rows, s.columns) ** 2)) * f64;
-  if (!plan.measured) return PROCESS_BYTES + Math.max(outer, weights + decomposition);
-  const tokens = options.samples * options.window;
-  const streams = plan.propagate === "compressed" ? 2 : 1;
-  const stream = streams * tokens * config.hiddenSize * f32;
-  const siteWidths = [...new Map(shapes.map((s) => [s.site, s.columns])).values()];
-  const sums = siteWidths.reduce((sum, n) => sum + n * n * (f64 + f32), 0) + widest * widest * f64;
-  const batch = BATCH_TOKENS * (6 * config.hiddenSize + 4 * widest) * f32;
-  return PROCESS_BYTES + stream + Math.max(outer, weights + sums + Math.max(batch, decomposition));
+  const widths = [...new Map(shapes.map(({ site, columns }) => [site, columns])).values()];
+  const sums = work.sums ? widths.reduce((total, n) => total + n * n * f64, 0) : 0;
+  const table = config.vocabulary * config.hiddenSize * (f32 + BYTES.bf16);
+  const stream = config.hiddenSize * f32;
+  const waiting = activations === "memory" ? work.streams * work.tokens * stream : 0;
+  const forward = Math.min(BATCH_TOKENS, work.tokens) * batchValues(model, shapes) * f32;
+  const after = work.decomposes ? Math.max(...shapes.map((shape) => decompositionBytes(shape))) : sums / 2; // or triangles
+  const temporary = Math.max(forward, after) + Math.min(forward, after, MOST_KEPT);
+  const block = weightBytes(shapes) + sums + temporary;
+  const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
+  return started + waiting + Math.max(table, block);
+}
+
+const weightBytes = (shapes: readonly ProjectionShape[]) =>
+  shapes.reduce((sum, { rows, columns }) => sum + rows * columns, 0) * f32;
+
+/** Values a token of the widest step of a block: the MLP's inputs and output, and the streams around them. */
+function batchValues({ config }: Model, shapes: readonly ProjectionShape[]): number {
+  const widest = Math.max(...shapes.map(({ columns }) => columns));
+  return 6 * config.hiddenSize + 3 * widest;
+}
+
+/** The weight, what it becomes and what measures it, m x n each, and an eigendecomposition of the smaller side, all f64. */
+function decompositionBytes({ rows, columns }: ProjectionShape): number {
+  return (6 * rows * columns + 4 * Math.min(rows, columns) ** 2) * f64;
+}
+
+/** Of the longest of these calibration sources; a file that is not there is found missing when it is read. */
+export function longestText(sources: readonly string[] = []): number {
+  const sizes = sources.map((source) => statSync(parseSource(source).file, { throwIfNoEntry: false })?.size ?? 0);
+  return Math.max(0, ...sizes);
 }
 
 /** @throws MemoryError when `what` needs more bytes than are allowed, naming the options that would lower it. */

@@ -11,7 +11,7 @@ import { blockPrefix, modelTensors, projectionTensors } from "../models/weights.
 import { BYTES, type DType } from "../tensor/index.ts";
 import { allocate, projectionsOf } from "./candidates.ts";
 import { formatsOf } from "./inspect.ts";
-import { predictedPeakBytes, refuseAbove } from "./memory.ts";
+import { longestText, planMemory, refuseAbove, type Work } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
 import type { CompressPlan } from "./results.ts";
 
@@ -116,11 +116,21 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
     parametersAfter,
     bytesAfter: parametersAfter * BYTES[plan.dtype],
     calibrationTokens: plan.measured ? options.samples * options.window : 0,
-    peakBytes: predictedPeakBytes(model, plan, options),
+    ...planMemory(model, workOf(plan, options), options.memoryBytes),
     projections: projectionsOf(model).map(({ block, name, rows, columns }) => {
       return { name, rows, columns, rank: plan.ranks.get(name) ?? null, ...widthOf({ block, name }) };
     }),
   };
+}
+
+/** What the plan asks of memory. */
+export function workOf(
+  { measured, propagate }: Pick<Plan, "measured" | "propagate">,
+  { samples, window, statistics, calibration }: Pick<Options, "samples" | "window" | "statistics" | "calibration">,
+): Work {
+  const tokens = measured && statistics === undefined ? samples * window : 0;
+  const textBytes = tokens > 0 ? longestText(calibration) : 0;
+  return { tokens, textBytes, streams: propagate === "compressed" ? 2 : 1, sums: measured, decomposes: true };
 }
 
 const valuesOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

@@ -51,6 +51,8 @@ export interface CompressPlan {
   readonly calibrationTokens: number;
   /** Predicted peak resident memory. */
   readonly peakBytes: number;
+  /** Where activations wait between blocks: on the disk where --memory leaves no room for them. */
+  readonly activations: "memory" | "disk";
   readonly projections: readonly {
     readonly name: string;
     readonly rows: number;
@@ -67,6 +69,11 @@ export interface TextResult {
   readonly window: number;
   readonly perplexity: number;
   readonly meanNll: number;
+}
+
+export interface TimedText extends TextResult {
+  /** Of the forward passes and their likelihoods; reading and tokenising are not among them. */
+  readonly seconds: number;
 }
 
 export interface TaskResult {
@@ -91,7 +98,7 @@ export interface EvaluateResult {
   readonly model: string;
   readonly parameters: number;
   readonly bytes: number;
-  readonly texts: readonly TextResult[];
+  readonly texts: readonly TimedText[];
   readonly tasks: readonly TaskResult[];
   readonly seconds: number;
   readonly peakRssBytes: number;

@@ -7,9 +7,9 @@ import type { Model } from "../models/load.ts";
 import { BYTES } from "../tensor/index.ts";
 import { allocationsOf } from "./allocation.ts";
 import type { Job } from "./job.ts";
-import { predictedPeakBytes, refuseAbove } from "./memory.ts";
+import { planMemory, refuseAbove } from "./memory.ts";
 import { compressOptions, parseOptions } from "./options.ts";
-import { type Options as CompressOptions, planCompression } from "./plan.ts";
+import { type Options as CompressOptions, planCompression, workOf } from "./plan.ts";
 import type { SweepSettings } from "./sweep-options.ts";
 import type { CellPlan, PassItem } from "./sweep-pass.ts";
 
@@ -98,7 +98,8 @@ export function passes(model: Model, items: readonly PassItem[], { memoryBytes }
 /** What a pass takes beside its streams and factors: a compression of a single short window. */
 function baseBytes(model: Model, [item]: readonly PassItem[]): number {
   if (!item) return 0;
-  return predictedPeakBytes(model, item.cell.plan, { samples: 1, window: 2 });
+  return planMemory(model, workOf(item.cell.plan, { samples: 1, window: 2, statistics: undefined, calibration: undefined }))
+    .peakBytes;
 }
 
 function streamBytes({ config }: Model, { tokens }: PassItem): number {

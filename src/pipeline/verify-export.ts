@@ -42,7 +42,7 @@ export function logitsOfTokens(model: Model, tokens: Uint32Array): Float32Array 
   return scope(() => {
     const batches = forwardWindows(model, [tokens]);
     const head = readHead(model);
-    const logits = batches.map(({ x }) => logitsOf(model, head, x).toFloat32Array());
+    const logits = batches.map(({ stream }) => logitsOf(model, head, stream.read()).toFloat32Array());
     disposeBatches(batches);
     return logits[0] as Float32Array;
   });

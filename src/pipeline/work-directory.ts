@@ -35,6 +35,7 @@ interface Entry {
 
 const FINGERPRINT = "run.json";
 const JOURNAL = "journal.jsonl";
+const ACTIVATIONS = "activations";
 
 export class WorkDirectory {
   readonly path: string;
@@ -56,24 +57,30 @@ export class WorkDirectory {
     if (!resume) throw new UsageError(`${path}: holds an unfinished run; continue it with --resume, or delete the folder`);
     checkFingerprint(path, fingerprint);
     const entries = readJournal(path);
+    if (entries.length === 0)
+      return new WorkDirectory(
+        path,
+        storage(path, () => SafetensorsWriter.create(path, layout)),
+        [],
+      );
     const writer = SafetensorsWriter.open(
       path,
       layout,
       entries.flatMap(({ tensors }) => tensors),
     );
     for (const entry of entries) checkEntry(path, writer, entry);
-    writeFileSync(join(path, JOURNAL), entries.map(line).join(""));
+    replaceFile(join(path, JOURNAL), entries.map(line).join(""));
     return new WorkDirectory(path, writer, entries);
   }
 
   private static create(path: string, fingerprint: Fingerprint, layout: Layout): WorkDirectory {
     return storage(path, () => {
       mkdirSync(path, { recursive: true });
+      rmSync(join(path, `${FINGERPRINT}.new`), { force: true });
       if (readdirSync(path).length > 0)
         throw new UsageError(`${path}: is to be the work folder but is not empty; delete it or give another --work-dir`);
-      const writer = SafetensorsWriter.create(path, layout);
-      writeFileSync(join(path, FINGERPRINT), JSON.stringify(fingerprint, null, 2));
-      return new WorkDirectory(path, writer, []);
+      replaceFile(join(path, FINGERPRINT), JSON.stringify(fingerprint, null, 2));
+      return new WorkDirectory(path, SafetensorsWriter.create(path, layout), []);
     });
   }
 
@@ -86,10 +93,13 @@ export class WorkDirectory {
   }
 
   /** Writes a block's tensors; on return they are on disk and in the journal. */
-  save(block: number, tensors: ReadonlyMap<string, Tensor>, projections: readonly ProjectionReport[] = []): void {
-    for (const [name, tensor] of tensors) this.writer.write(name, tensor);
+  save(block: number, tensors: Iterable<readonly [string, Tensor]>, projections: readonly ProjectionReport[] = []): void {
+    const names: string[] = [];
+    for (const [name, tensor] of tensors) {
+      this.writer.write(name, tensor);
+      names.push(name);
+    }
     this.writer.sync();
-    const names = [...tensors.keys()];
     const entry: Entry = { block, tensors: names, sha256: this.writer.checksum(names), projections };
     storage(this.path, () => appendFileSync(join(this.path, JOURNAL), line(entry), { flush: true }));
     this.entries.set(block, entry);
@@ -119,15 +129,35 @@ export class WorkDirectory {
   finish(out: string): void {
     this.writer.finish();
     storage(out, () => {
-      for (const file of [FINGERPRINT, JOURNAL]) rmSync(join(this.path, file));
       if (existsSync(out)) rmdirSync(out);
       renameSync(this.path, out);
     });
+    WorkDirectory.tidy(out);
+  }
+
+  /** Takes away what a run needs and a model does not; a kill may have come before it. */
+  static tidy(out: string): void {
+    storage(out, () => {
+      for (const file of [FINGERPRINT, JOURNAL, ACTIVATIONS]) rmSync(join(out, file), { force: true });
+    });
+  }
+
+  /** The file for activations that do not fit in memory; of no use to a later run. */
+  get activationsFile(): string {
+    return join(this.path, ACTIVATIONS);
   }
 
   remove(): void {
     rmSync(this.path, { recursive: true, force: true });
   }
+}
+
+/** The file holds the whole text or what it held before, whenever the power fails. */
+function replaceFile(path: string, text: string): void {
+  storage(path, () => {
+    writeFileSync(`${path}.new`, text, { flush: true });
+    renameSync(`${path}.new`, path);
+  });
 }
 
 const line = (entry: Entry) => `${JSON.stringify(entry)}\n`;

