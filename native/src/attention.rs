@@ -163,8 +163,9 @@ fn softmax(scores: &mut [f32], from: usize, to: usize, scale: f32) {
     });
 }
 
+/// The largest value of a row; in independent lanes, where one chain of comparisons would wait for each other.
 #[inline(always)]
-fn largest(row: &[f32]) -> f32 {
+pub fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -6,6 +6,7 @@ use napi_derive::napi;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::attention::largest;
 use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::tensor::{Tensor, with_slice, wrap};
@@ -110,7 +111,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 /// log(sum(exp(logits))) of one row.
 pub(crate) fn log_sum_exp(row: &[f32]) -> f64 {
     Arch::new().dispatch(|| {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let max = largest(row);
         let sum: f64 = row.chunks(1024).map(|c| f64::from(lanes_sum(c, |v| exp(v - max)))).sum();
         f64::from(max) + sum.ln()
     })

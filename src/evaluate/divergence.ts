@@ -2,7 +2,16 @@
  * What a replacement does to the model's predictions: KL(dense || replaced), a token's mean in nats, each replacement alone.
  * All variants ride through the blocks together, so that one block's weights are in memory at a time.
  */
-import { advanceBatches, type Batch, batchOf, disposeBatches, embedWindows, logitsOf, readHead, sequencesOf } from "../models/forward.ts";
+import {
+  advanceBatches,
+  type Batch,
+  batchOf,
+  disposeBatches,
+  embedWindows,
+  logitsOf,
+  readHead,
+  sequencesOf,
+} from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { type BlockWeights, forwardBlock } from "../models/model.ts";
 import { readBlock } from "../models/weights.ts";

@@ -8,7 +8,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { distance, lossByDefinition, type Problem, problem, randomMatrix, statisticsOf } from "../../test/problem.ts";
-import { dispose, eigh, identity, scope, Tensor } from "../tensor/index.ts";
+import { cholesky, dispose, eigh, identity, scaleColumns, scope, solveLower, svd, Tensor } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import { expand, parameters, product } from "./factors.ts";
 import { calibrationLoss, meanBias, relativeError } from "./measure.ts";
@@ -166,7 +166,21 @@ describe.each(METHODS.filter((method) => !method.parts).map((method) => [method.
   },
 );
 
+/** W' as its authors compute it: S by Cholesky, the SVD of W S, and S undone. */
+function svdLlmAsPublished({ weight: W, statistics: { gram: H } }: Problem, k: number): Tensor {
+  const S = cholesky(H) as Tensor;
+  const { U, values, Vt } = svd(W.matmul(S));
+  const left = scaleColumns(U, values).columnRange(0, k); // m x k
+  return left.matmul(solveLower(S, Vt.rowRange(0, k).T, true).T);
+}
+
 describe("methods that must agree", () => {
+  test.each(PLAIN_SHAPES)("svd-llm gives what Cholesky whitening gives, %i x %i", (m, n) => {
+    const given = problem(m, n);
+    for (const k of ranksOf(given))
+      expect(distance(approximation("svd-llm", given, k), svdLlmAsPublished(given, k))).toBeLessThan(CLOSE);
+  });
+
   test.each(PLAIN_SHAPES)("rom, svd-llm, asvd-ii, and asvd-iii at gamma 1/2 give the same W', %i x %i", (m, n) => {
     const given = problem(m, n);
     for (const k of ranksOf(given)) {

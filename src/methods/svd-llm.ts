@@ -7,12 +7,13 @@
  *   S  n x n   lower Cholesky factor, S S^T = H
  *   W S = U Sigma V^T, W' = U_k Sigma_k V_k^T S^-1; the loss ||(W - W') X||^2 is the sum of the dropped sigma^2
  *
- * A singular H (fewer tokens than inputs) is damped, and the damping reported. `rom` reaches the same W' without S.
+ * Sigma_k V_k^T S^-1 = U_k^T W, and U are the eigenvectors of W H W^T: no S is needed to reach this W', so a singular H (fewer
+ * tokens than inputs) needs no damping, and an H larger than W costs no decomposition of its own size.
  */
 import { scope } from "../tensor/index.ts";
+import { activationAware } from "./activation-aware.ts";
 import type { Method } from "./method.ts";
 import { decomposition } from "./terms.ts";
-import { choleskyWhitening, whitenedTerms } from "./whitening.ts";
 
 export const svdLlm: Method = {
   name: "svd-llm",
@@ -22,8 +23,7 @@ export const svdLlm: Method = {
   propagate: "original",
   decompose: ({ weight: W, statistics: { gram: H } }) =>
     scope(() => {
-      const S = choleskyWhitening(H);
-      const terms = whitenedTerms(W, S);
-      return { ...decomposition(terms, S.damping), outputSpectrum: terms.losses };
+      const terms = activationAware(W, H);
+      return { ...decomposition(terms), outputSpectrum: terms.losses };
     }),
 };

@@ -5,18 +5,7 @@
  *   S  n x n   its whitening; never formed where it is diagonal
  */
 import { NumericsError } from "../errors.ts";
-import {
-  addToDiagonal,
-  cholesky,
-  diagonal,
-  eigh,
-  identity,
-  scaleColumns,
-  scope,
-  solveLower,
-  solveLowerRight,
-  type Tensor,
-} from "../tensor/index.ts";
+import { cholesky, eigh, identity, scaleColumns, scope, solveLower, type Tensor } from "../tensor/index.ts";
 import { principalTerms, type Terms } from "./terms.ts";
 
 export interface Whitening {
@@ -24,8 +13,6 @@ export interface Whitening {
   apply(A: Tensor): Tensor;
   /** B S^-1, or B S^+ where S is singular. */
   undo(B: Tensor): Tensor;
-  /** What was added to H's diagonal, relative to its mean. */
-  readonly damping: number;
 }
 
 /** The terms of W in the metric of S: W S = U Sigma V^T, each right vector brought back by S^-1. */
@@ -34,29 +21,6 @@ export function whitenedTerms(W: Tensor, S: Whitening): Terms {
     const { left, right, losses } = principalTerms(S.apply(W));
     return { left, right: S.undo(right), losses };
   });
-}
-
-/** First damping tried, relative to the mean diagonal: above f64 rounding, below that of a Gram matrix of f32 products. */
-const FIRST_DAMPING = 1e-10;
-
-/** S = L, the Cholesky factor of H + damping mean(diag H) I, with the least damping of 0, 1e-10, 1e-9 ... that will do. */
-export function choleskyWhitening(H: Tensor): Whitening {
-  const entries = diagonal(H);
-  const mean = entries.reduce((a, b) => a + b, 0) / entries.length || 1;
-  for (let damping = 0; damping <= 1; damping = damping * 10 || FIRST_DAMPING) {
-    const S = scope(() => regularCholesky(damping > 0 ? addToDiagonal(H, damping * mean) : H));
-    if (S) return { apply: (A) => A.matmul(S), undo: (B) => solveLowerRight(S, B), damping };
-  }
-  throw new NumericsError("Cholesky of the Gram matrix: expected a positive semidefinite matrix, got one that is far from it");
-}
-
-/** The Cholesky factor; undefined where H is singular to rounding, for a pivot of noise would be divided by. */
-function regularCholesky(H: Tensor): Tensor | undefined {
-  const L = cholesky(H);
-  if (!L) return undefined;
-  const pivots = diagonal(L).map((pivot) => pivot ** 2);
-  const noise = H.rows * Number.EPSILON * Math.max(...diagonal(H));
-  return Math.min(...pivots) > noise ? L : undefined;
 }
 
 /** S = P Lambda^(1/2) of H = P Lambda P^T, and S^+ = Lambda^(-1/2) P^T without the directions that are rounding noise. */
@@ -68,14 +32,13 @@ export function eigenWhitening(H: Tensor): Whitening {
   return {
     apply: (A) => scope(() => scaleColumns(A.matmul(P), root)),
     undo: (B) => scope(() => scaleColumns(B, inverse).matmul(P.T)),
-    damping: 0,
   };
 }
 
 /** S = diag(s), s > 0. */
 export function diagonalWhitening(s: Float64Array): Whitening {
   const inverse = s.map((value) => 1 / value);
-  return { apply: (A) => scaleColumns(A, s), undo: (B) => scaleColumns(B, inverse), damping: 0 };
+  return { apply: (A) => scaleColumns(A, s), undo: (B) => scaleColumns(B, inverse) };
 }
 
 /** H^-1 of a positive definite matrix, n x n. @throws NumericsError when it is not. */

@@ -49,21 +49,22 @@ const THREADS_BYTES = 30e6;
 function peakBytes(model: Model, work: Work, activations: MemoryPlan["activations"]): number {
   const { config, architecture } = model;
   const shapes = architecture.projections(config, 0);
-  const widths = [...new Map(shapes.map(({ site, columns }) => [site, columns])).values()];
-  const sums = work.sums ? widths.reduce((total, n) => total + n * n * f64, 0) : 0;
+  const sites = [...new Set(shapes.map(({ site }) => site))].map((site) => shapes.filter((shape) => shape.site === site));
+  const grams = sites.map(([first]) => (work.sums ? (first?.columns ?? 0) ** 2 * f64 : 0));
+  const temporaries = Math.min(BATCH_TOKENS, work.tokens) * batchValues(model, shapes) * f32;
+  const forward = sum(grams) + Math.max(temporaries, work.decomposes ? 0 : sum(grams) / 2); // or the triangles that are stored
+  // A site's sums are handed over to its decompositions, those of later sites wait.
+  const decompositions = work.decomposes ? sites.map((readers) => Math.max(...readers.map(decompositionBytes))) : [];
+  const factorize = Math.max(0, ...decompositions.map((bytes, i) => bytes + sum(grams.slice(i))));
+  const weights = sum(shapes.map(({ rows, columns }) => rows * columns * f32));
+  const block = weights + Math.max(forward, factorize) + Math.min(temporaries, factorize, MOST_KEPT);
   const table = config.vocabulary * config.hiddenSize * (f32 + BYTES.bf16);
-  const stream = config.hiddenSize * f32;
-  const waiting = activations === "memory" ? work.streams * work.tokens * stream : 0;
-  const forward = Math.min(BATCH_TOKENS, work.tokens) * batchValues(model, shapes) * f32;
-  const after = work.decomposes ? Math.max(...shapes.map((shape) => decompositionBytes(shape))) : sums / 2; // or triangles
-  const temporary = Math.max(forward, after) + Math.min(forward, after, MOST_KEPT);
-  const block = weightBytes(shapes) + sums + temporary;
+  const waiting = activations === "memory" ? work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
   return started + waiting + Math.max(table, block);
 }
 
-const weightBytes = (shapes: readonly ProjectionShape[]) =>
-  shapes.reduce((sum, { rows, columns }) => sum + rows * columns, 0) * f32;
+const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
 /** Values a token of the widest step of a block: the MLP's inputs and output, and the streams around them. */
 function batchValues({ config }: Model, shapes: readonly ProjectionShape[]): number {

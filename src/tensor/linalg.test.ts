@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { cholesky, diagonal, eigh, identity, qrPivoted, scaleColumns, solveLower, solveLowerRight, svd } from "./linalg.ts";
+import { cholesky, diagonal, eigh, identity, qrPivoted, scaleColumns, solveLower, svd } from "./linalg.ts";
 import { random } from "./random.test-helper.ts";
 import { TokenSums } from "./statistics.ts";
 import { scope, type Tensor } from "./tensor.ts";
@@ -60,7 +60,6 @@ describe("decompositions give the matrix back", () => {
       const B = random(n, p, 4).to("f64");
       expect(error(L.matmul(solveLower(L, B)), B)).toBeLessThan(1e3 * tolerance(n));
       expect(error(L.T.matmul(solveLower(L, B, true)), B)).toBeLessThan(1e3 * tolerance(n));
-      expect(error(solveLowerRight(L, B.T).matmul(L), B.T.contiguous())).toBeLessThan(1e3 * tolerance(n));
     });
   });
 

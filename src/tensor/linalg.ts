@@ -53,11 +53,6 @@ export function solveLower(L: Tensor, B: Tensor, transposed = false): Tensor {
   return scope(() => wrap("solveLower", () => native.solveLower(L.to("f64").handle, B.to("f64").handle, transposed)));
 }
 
-/** X with X L = B; L n x n lower triangular, B p x n. */
-export function solveLowerRight(L: Tensor, B: Tensor): Tensor {
-  return scope(() => solveLower(L, B.T, true).T.contiguous());
-}
-
 /** A P = Q R by column pivoting: R p x n (p = min(m, n)), and the columns of A in pivot order. */
 export function qrPivoted(A: Tensor): { readonly R: Tensor; readonly pivots: Uint32Array } {
   return scope(() => {
