@@ -3,11 +3,11 @@
 use candle_core::{Device, Tensor as Candle};
 use gemm::Parallelism;
 use napi_derive::napi;
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::error::{Result, failure};
 use crate::exp::exp;
+use crate::simd::{LANES, largest, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Queries a tile: 64 rows of scores stay in the cache, and little of the masked triangle is computed.
@@ -120,7 +120,9 @@ impl Head<'_> {
         for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
             let seen = self.offset + first + row + 1 - begin;
             let from = if self.window == 0 { 0 } else { seen.saturating_sub(self.window) };
-            softmax(scores, from, seen, self.scale);
+            scores[..from].fill(0.0);
+            scores[seen..].fill(0.0);
+            softmax(&mut scores[from..seen], self.scale);
         }
         (begin, scores)
     }
@@ -145,55 +147,22 @@ impl Head<'_> {
     }
 }
 
-/// Values that a loop takes at once; whole vectors of every instruction set.
-const LANES: usize = 16;
-
-/// softmax(scale * scores[from..to]) in place; zero elsewhere.
-fn softmax(scores: &mut [f32], from: usize, to: usize, scale: f32) {
-    scores[..from].fill(0.0);
-    scores[to..].fill(0.0);
-    let row = &mut scores[from..to];
-    Arch::new().dispatch(|| {
-        let max = largest(row) * scale;
-        let sum = exponentials(row, scale, max);
-        let inverse = 1.0 / sum;
-        for v in row.iter_mut() {
+vectorized! {
+    /// softmax(scale * scores), in place.
+    fn softmax(scores: &mut [f32], scale: f32) -> () {
+        let max = largest(scores) * scale;
+        let mut lanes = [0f32; LANES];
+        for chunk in scores.chunks_mut(LANES) {
+            for (lane, v) in lanes.iter_mut().zip(chunk) {
+                *v = exp(*v * scale - max);
+                *lane += *v;
+            }
+        }
+        let inverse = 1.0 / lanes.iter().sum::<f32>();
+        for v in scores {
             *v *= inverse;
         }
-    });
-}
-
-/// The largest value of a row; in independent lanes, where one chain of comparisons would wait for each other.
-#[inline(always)]
-pub fn largest(row: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for chunk in chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = if v > *lane { v } else { *lane };
-        }
     }
-    lanes.iter().copied().fold(rest, f32::max)
-}
-
-/// Replaces each value by exp(value * scale - max), and gives their sum.
-#[inline(always)]
-fn exponentials(row: &mut [f32], scale: f32, max: f32) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let mut chunks = row.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
-        for (lane, v) in lanes.iter_mut().zip(chunk) {
-            *v = exp(*v * scale - max);
-            *lane += *v;
-        }
-    }
-    let mut sum = lanes.iter().sum::<f32>();
-    for v in chunks.into_remainder() {
-        *v = exp(*v * scale - max);
-        sum += *v;
-    }
-    sum
 }
 
 /// out = a b, or out + a b, on one thread; each operand is (pointer, row stride, column stride), sizes are (m, n, k).

@@ -9,16 +9,18 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 pub fn exp(x: f32) -> f32 {
     // Below -87.3 the result is under the smallest normal f32; above 88.3 it overflows the exponent trick.
     let x = x.clamp(-87.3, 88.3);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
     let p = 1.987_569_1e-4_f32;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let e = p * r * r + r + 1.0;
-    e * f32::from_bits(((n as i32 + 127) << 23) as u32)
+    let p = p.mul_add(r, 1.398_199_9e-3);
+    let p = p.mul_add(r, 8.333_452e-3);
+    let p = p.mul_add(r, 4.166_579_6e-2);
+    let p = p.mul_add(r, 1.666_666_5e-1);
+    let p = p.mul_add(r, 0.5);
+    let e = p.mul_add(r * r, r + 1.0);
+    // The low bits of `shifted` are n: moved to the exponent, they multiply by 2^n.
+    f32::from_bits(e.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ impl MappedFile {
         // Touching a page behind the end of a file that was cut would kill the process.
         let now = file.metadata().map_err(failure)?.len();
         if now < map.len() as u64 {
-            return Err(failure(format!("the file was cut short while in use, from {} bytes to {now}", map.len())));
+            return Err(failure(format!(
+                "the file was cut short while in use, from {} bytes to {now}",
+                map.len()
+            )));
         }
         let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
         let tensor = match ggml_type(&format) {

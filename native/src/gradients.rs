@@ -3,13 +3,13 @@
 
 use candle_core::{Device, Tensor as Candle};
 use napi_derive::napi;
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::attention::{AttentionOptions, Head, OutPointer, TILE, product};
 use crate::error::{Result, failure};
 use crate::exp::exp;
-use crate::nn::{lanes_sum, log_sum_exp, matrix};
+use crate::nn::{log_sum_exp, matrix};
+use crate::simd::{LANES, lanes_sum, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Rows that share a partial sum over rows: the order of addition does not depend on the number of threads.
@@ -29,7 +29,7 @@ pub fn rms_norm_gradient(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> 
                 let rows = rows.zip(x.par_chunks(ROWS * d).zip(dy.par_chunks(ROWS * d)));
                 rows.for_each(|((dx, dweight), (x, dy))| {
                     let rows = dx.chunks_mut(d).zip(x.chunks(d).zip(dy.chunks(d)));
-                    rows.for_each(|(dx, (x, dy))| norm_row(dx, dweight, (x, weight, dy), eps));
+                    rows.for_each(|(dx, (x, dy))| norm_row(dx, dweight, x, weight, dy, eps));
                 });
                 Ok(())
             })
@@ -42,21 +42,21 @@ pub fn rms_norm_gradient(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> 
     Ok(vec![matrix(dx, t, d)?, wrap(Candle::from_vec(dweight, d, &Device::Cpu))?])
 }
 
-/// With r = 1 / sqrt(mean(x^2) + eps): dx = r (w dy) - x r^3 mean(x w dy), dweight += x r dy.
-fn norm_row(dx: &mut [f32], dweight: &mut [f32], (x, w, dy): (&[f32], &[f32], &[f32]), eps: f64) {
-    Arch::new().dispatch(|| {
+vectorized! {
+    /// With r = 1 / sqrt(mean(x^2) + eps): dx = r (w dy) - x r^3 mean(x w dy), dweight += x r dy.
+    fn norm_row(dx: &mut [f32], dweight: &mut [f32], x: &[f32], w: &[f32], dy: &[f32], eps: f64) -> () {
         let d = x.len() as f64;
-        let r = 1.0 / (f64::from(lanes_sum(x, |v| v * v)) / d + eps).sqrt();
+        let r = 1.0 / (f64::from(lanes_sum(x, #[inline(always)] |v| v * v)) / d + eps).sqrt();
         for (((dx, &x), &w), &dy) in dx.iter_mut().zip(x).zip(w).zip(dy) {
             *dx = x * w * dy;
         }
-        let along = (f64::from(lanes_sum(dx, |v| v)) / d * r * r * r) as f32;
+        let along = (f64::from(lanes_sum(dx, #[inline(always)] |v| v)) / d * r * r * r) as f32;
         let r = r as f32;
         for ((((dx, dweight), &x), &w), &dy) in dx.iter_mut().zip(dweight).zip(x).zip(w).zip(dy) {
             *dx = r * w * dy - along * x;
             *dweight += x * r * dy;
         }
-    });
+    }
 }
 
 /// [dgate, dup] of `swiglu`. All t x f.
@@ -71,19 +71,23 @@ pub fn swiglu_gradient(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<Vec<Te
                 let rows = dgate.par_chunks_mut(f).zip(dup.par_chunks_mut(f));
                 let rows = rows.zip(gate.par_chunks(f).zip(up.par_chunks(f)).zip(dy.par_chunks(f)));
                 rows.for_each(|((dgate, dup), ((gate, up), dy))| {
-                    Arch::new().dispatch(|| {
-                        for i in 0..f {
-                            let sigmoid = 1.0 / (1.0 + exp(-gate[i]));
-                            dup[i] = dy[i] * gate[i] * sigmoid;
-                            dgate[i] = dy[i] * up[i] * sigmoid * (1.0 + gate[i] * (1.0 - sigmoid));
-                        }
-                    });
+                    gated_row(dgate, dup, gate, up, dy);
                 });
                 Ok(())
             })
         })
     })?;
     Ok(vec![matrix(dgate, t, f)?, matrix(dup, t, f)?])
+}
+
+vectorized! {
+    fn gated_row(dgate: &mut [f32], dup: &mut [f32], gate: &[f32], up: &[f32], dy: &[f32]) -> () {
+        for ((((dgate, dup), &gate), &up), &dy) in dgate.iter_mut().zip(dup).zip(gate).zip(up).zip(dy) {
+            let sigmoid = 1.0 / (1.0 + exp(-gate));
+            *dup = dy * gate * sigmoid;
+            *dgate = dy * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+        }
+    }
 }
 
 /// [dq, dk, dv] of `causal_attention`; the scores are computed again, a tile of queries at a time.
@@ -187,12 +191,12 @@ unsafe fn tile_gradient(
     }
 }
 
-/// From dP to scale P (dP - rowsum(P dP)), in place.
-fn softmax_gradient(dp: &mut [f32], p: &[f32], keys: usize, scale: f32) {
-    Arch::new().dispatch(|| {
+vectorized! {
+    /// From dP to scale P (dP - rowsum(P dP)), in place.
+    fn softmax_gradient(dp: &mut [f32], p: &[f32], keys: usize, scale: f32) -> () {
         for (dp, p) in dp.chunks_exact_mut(keys).zip(p.chunks_exact(keys)) {
-            let mut lanes = [0f32; 16];
-            for (dp, p) in dp.chunks(16).zip(p.chunks(16)) {
+            let mut lanes = [0f32; LANES];
+            for (dp, p) in dp.chunks(LANES).zip(p.chunks(LANES)) {
                 for ((lane, &dp), &p) in lanes.iter_mut().zip(dp).zip(p) {
                     *lane += p * dp;
                 }
@@ -202,7 +206,7 @@ fn softmax_gradient(dp: &mut [f32], p: &[f32], keys: usize, scale: f32) {
                 *dp = scale * p * (*dp - sum);
             }
         }
-    });
+    }
 }
 
 /// [KL(p || q) of each row in f64 (t), factor times its gradient at the logits: factor (q - p), t x v], with
@@ -227,12 +231,15 @@ pub fn kl_divergence_gradient(reference: &Tensor, logits: &Tensor, factor: f64) 
 }
 
 fn row_gradient(p: &[f32], q: &[f32], factor: f32, gradient: &mut [f32]) -> f64 {
-    let (p_log, q_log) = (log_sum_exp(p) as f32, log_sum_exp(q) as f32);
-    Arch::new().dispatch(|| {
+    weighted_gradient(p, q, log_sum_exp(p) as f32, log_sum_exp(q) as f32, factor, gradient)
+}
+
+vectorized! {
+    fn weighted_gradient(p: &[f32], q: &[f32], p_log: f32, q_log: f32, factor: f32, gradient: &mut [f32]) -> f64 {
         let mut total = 0f64;
         for ((p, q), gradient) in p.chunks(256).zip(q.chunks(256)).zip(gradient.chunks_mut(256)) {
-            let mut lanes = [0f32; 16];
-            for ((p, q), gradient) in p.chunks(16).zip(q.chunks(16)).zip(gradient.chunks_mut(16)) {
+            let mut lanes = [0f32; LANES];
+            for ((p, q), gradient) in p.chunks(LANES).zip(q.chunks(LANES)).zip(gradient.chunks_mut(LANES)) {
                 for (((&p, &q), gradient), lane) in p.iter().zip(q).zip(gradient).zip(&mut lanes) {
                     let (p, q) = (p - p_log, q - q_log);
                     let probability = exp(p);
@@ -243,5 +250,5 @@ fn row_gradient(p: &[f32], q: &[f32], factor: f32, gradient: &mut [f32]) -> f64 
             total += f64::from(lanes.iter().sum::<f32>());
         }
         total
-    })
+    }
 }

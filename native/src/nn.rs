@@ -3,12 +3,11 @@
 use candle_core::{Device, Tensor as Candle};
 use napi::bindgen_prelude::{Float64Array, Uint32Array};
 use napi_derive::napi;
-use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::attention::largest;
 use crate::error::{Result, failure};
 use crate::exp::exp;
+use crate::simd::{LANES, lanes_sum, largest, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
 pub(crate) fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> Result<Tensor> {
@@ -23,33 +22,21 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let mut out = vec![0f32; t * d];
     with_slice(&x, |x: &[f32]| {
         with_slice(&weight, |weight: &[f32]| {
-            out.par_chunks_mut(d).zip(x.par_chunks(d)).for_each(|(out, x)| {
-                Arch::new().dispatch(|| {
-                    let squares: f32 = lanes_sum(x, |v| v * v);
-                    let scale = (1.0 / (f64::from(squares) / d as f64 + eps).sqrt()) as f32;
-                    for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
-                        *o = v * scale * w;
-                    }
-                });
-            });
+            out.par_chunks_mut(d).zip(x.par_chunks(d)).for_each(|(out, x)| normalize(out, x, weight, eps));
             Ok(())
         })
     })?;
     matrix(out, t, d)
 }
 
-/// A sum in sixteen independent lanes, so that it vectorises and its order is fixed.
-#[inline(always)]
-pub(crate) fn lanes_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0f32; 16];
-    let chunks = x.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().map(|&v| f(v)).sum();
-    for chunk in chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += f(v);
+vectorized! {
+    fn normalize(out: &mut [f32], x: &[f32], weight: &[f32], eps: f64) -> () {
+        let squares = lanes_sum(x, #[inline(always)] |v| v * v);
+        let scale = (1.0 / (f64::from(squares) / x.len() as f64 + eps).sqrt()) as f32;
+        for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
+            *o = v * scale * w;
         }
     }
-    lanes.iter().sum::<f32>() + rest
 }
 
 /// Rotary positions on rows of heads, halves rotated (Su et al. 2021, arXiv:2104.09864; Hugging Face layout).
@@ -95,26 +82,31 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     with_slice(&gate, |gate: &[f32]| {
         with_slice(&up, |up: &[f32]| {
             let rows = out.par_chunks_mut(f).zip(gate.par_chunks(f)).zip(up.par_chunks(f));
-            rows.for_each(|((out, gate), up)| {
-                Arch::new().dispatch(|| {
-                    for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
-                        *o = g / (1.0 + exp(-g)) * u;
-                    }
-                });
-            });
+            rows.for_each(|((out, gate), up)| gated(out, gate, up));
             Ok(())
         })
     })?;
     matrix(out, t, f)
 }
 
-/// log(sum(exp(logits))) of one row.
-pub(crate) fn log_sum_exp(row: &[f32]) -> f64 {
-    Arch::new().dispatch(|| {
+vectorized! {
+    fn gated(out: &mut [f32], gate: &[f32], up: &[f32]) -> () {
+        for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
+            *o = g / (1.0 + exp(-g)) * u;
+        }
+    }
+}
+
+vectorized! {
+    /// log(sum(exp(logits))) of one row.
+    pub(crate) fn log_sum_exp(row: &[f32]) -> f64 {
         let max = largest(row);
-        let sum: f64 = row.chunks(1024).map(|c| f64::from(lanes_sum(c, |v| exp(v - max)))).sum();
+        let mut sum = 0f64;
+        for chunk in row.chunks(1024) {
+            sum += f64::from(lanes_sum(chunk, #[inline(always)] |v| exp(v - max)));
+        }
         f64::from(max) + sum.ln()
-    })
+    }
 }
 
 /// Negative log-likelihood of each row's target, in f64. logits: t x v, targets: t.
@@ -142,16 +134,22 @@ pub fn kl_divergence(reference: &Tensor, logits: &Tensor) -> Result<Float64Array
 }
 
 fn row_divergence(p: &[f32], q: &[f32]) -> f64 {
-    let (p_log, q_log) = (log_sum_exp(p), log_sum_exp(q));
-    Arch::new().dispatch(|| {
+    weighted_differences(p, q, log_sum_exp(p) as f32, log_sum_exp(q) as f32)
+}
+
+vectorized! {
+    /// sum of exp(p - p_log) ((p - p_log) - (q - q_log)).
+    fn weighted_differences(p: &[f32], q: &[f32], p_log: f32, q_log: f32) -> f64 {
         let mut total = 0f64;
         for (p, q) in p.chunks(256).zip(q.chunks(256)) {
-            let mut sum = 0f32;
-            for (&p, &q) in p.iter().zip(q) {
-                sum += exp(p - p_log as f32) * ((p - p_log as f32) - (q - q_log as f32));
+            let mut lanes = [0f32; LANES];
+            for (p, q) in p.chunks(LANES).zip(q.chunks(LANES)) {
+                for ((lane, &p), &q) in lanes.iter_mut().zip(p).zip(q) {
+                    *lane += exp(p - p_log) * ((p - p_log) - (q - q_log));
+                }
             }
-            total += f64::from(sum);
+            total += f64::from(lanes.iter().sum::<f32>());
         }
         total
-    })
+    }
 }

@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor as Candle};
 use napi_derive::napi;
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::error::{Result, failure};
+use crate::simd::vectorized;
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Values that a thread takes at once.
@@ -57,7 +57,7 @@ impl AdamW {
                     out.par_chunks_mut(PART).zip(weight.par_chunks(PART).zip(gradient.par_chunks(PART)));
                 let moments = self.mean.par_chunks_mut(PART).zip(self.square.par_chunks_mut(PART));
                 parts.zip(moments).for_each(|((out, (weight, gradient)), (mean, square))| {
-                    Arch::new().dispatch(|| rule.apply(out, (weight, gradient), mean, square));
+                    apply(&rule, out, weight, gradient, mean, square);
                 });
                 Ok(())
             })
@@ -111,20 +111,15 @@ impl Rule {
             kept: (1.0 - o.learning_rate * o.weight_decay) as f32,
         }
     }
+}
 
-    #[inline(always)]
-    fn apply(
-        &self,
-        out: &mut [f32],
-        (weight, gradient): (&[f32], &[f32]),
-        mean: &mut [f32],
-        square: &mut [f32],
-    ) {
+vectorized! {
+    fn apply(rule: &Rule, out: &mut [f32], weight: &[f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32]) -> () {
         let values = out.iter_mut().zip(weight).zip(gradient).zip(mean.iter_mut().zip(square));
         for (((out, &w), &g), (mean, square)) in values {
-            *mean = self.beta1 * *mean + (1.0 - self.beta1) * g;
-            *square = self.beta2 * *square + (1.0 - self.beta2) * g * g;
-            *out = w * self.kept - self.rate * *mean / ((*square * self.square_scale).sqrt() + self.epsilon);
+            *mean = rule.beta1 * *mean + (1.0 - rule.beta1) * g;
+            *square = rule.beta2 * *square + (1.0 - rule.beta2) * g * g;
+            *out = w * rule.kept - rule.rate * *mean / ((*square * rule.square_scale).sqrt() + rule.epsilon);
         }
     }
 }

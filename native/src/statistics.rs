@@ -1,52 +1,16 @@
 //! Sums over calibration tokens: f32 products a batch, added up in f64.
 
 use candle_core::{Device, Tensor as Candle};
-use gemm::Parallelism;
 use napi_derive::napi;
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::error::{Result, failure};
+use crate::gram::add_gram;
+use crate::simd::vectorized;
 use crate::tensor::{Tensor, with_slice, wrap};
-
-/// Rows of the Gram matrix made at once: enough for the product to run at full speed, few enough to skip most of the upper
-/// triangle.
-const PANEL: usize = 288;
 
 /// Columns whose moments one thread adds up.
 const MOMENT_COLUMNS: usize = 64;
-
-/// Rows `panel` of X^T X, up to the last of them: out[i][j] = sum over rows x of x[panel.start + i] x[j], j < panel.end.
-fn product_of_columns(x: &[f32], (t, n): (usize, usize), panel: std::ops::Range<usize>, out: &mut [f32]) {
-    let (rows, columns) = (panel.len(), panel.end);
-    assert!(x.len() >= t * n && columns <= n && out.len() >= rows * columns);
-    let stride = n as isize;
-    let threads = Parallelism::Rayon(rayon::current_num_threads());
-    // SAFETY: both operands lie inside x and the result inside out, as just checked.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            t,
-            out.as_mut_ptr(),
-            1,
-            columns as isize,
-            false,
-            x[panel.start..].as_ptr(),
-            stride,
-            1,
-            x.as_ptr(),
-            1,
-            stride,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            threads,
-        );
-    }
-}
 
 /// sum of x x^T, of x, of |x| and the largest |x|, over the rows x of every batch added.
 #[napi]
@@ -54,11 +18,21 @@ pub struct TokenSums {
     n: usize,
     /// Lower triangle of the n x n Gram matrix, row-major; empty when not wanted.
     gram: Vec<f64>,
-    /// Some rows of one batch's Gram matrix in f32, kept to be reused.
-    panel: Vec<f32>,
+    scratch: Vec<f32>,
     sum: Vec<f64>,
     absolute: Vec<f64>,
     largest: Vec<f64>,
+}
+
+vectorized! {
+    fn add_row(row: &[f32], sum: &mut [f64], absolute: &mut [f64], largest: &mut [f64]) -> () {
+        for (((sum, absolute), largest), &value) in sum.iter_mut().zip(absolute).zip(largest).zip(row) {
+            let value = f64::from(value);
+            *sum += value;
+            *absolute += value.abs();
+            *largest = if value.abs() > *largest { value.abs() } else { *largest };
+        }
+    }
 }
 
 #[napi]
@@ -67,21 +41,28 @@ impl TokenSums {
     pub fn new(n: u32, with_gram: bool) -> Self {
         let n = n as usize;
         let gram = if with_gram { vec![0.0; n * n] } else { Vec::new() };
-        Self { n, gram, panel: Vec::new(), sum: vec![0.0; n], absolute: vec![0.0; n], largest: vec![0.0; n] }
+        Self {
+            n,
+            gram,
+            scratch: Vec::new(),
+            sum: vec![0.0; n],
+            absolute: vec![0.0; n],
+            largest: vec![0.0; n],
+        }
     }
 
     /// Adds the rows of x (t x n, f32).
     #[napi(catch_unwind)]
     pub fn add(&mut self, x: &Tensor) -> Result<()> {
         let x = x.candle()?;
-        let (t, n) = x.dims2().map_err(failure)?;
+        let (_, n) = x.dims2().map_err(failure)?;
         if n != self.n {
             return Err(failure(format!("expected rows of {} values, got {n}", self.n)));
         }
         with_slice(&x, |x: &[f32]| {
             self.add_moments(x);
             if !self.gram.is_empty() {
-                self.add_gram(x, t);
+                add_gram(x, self.n, &mut self.gram, &mut self.scratch);
             }
             Ok(())
         })
@@ -92,36 +73,11 @@ impl TokenSums {
         let sums = self.sum.par_chunks_mut(MOMENT_COLUMNS).zip(self.absolute.par_chunks_mut(MOMENT_COLUMNS));
         let columns = sums.zip(self.largest.par_chunks_mut(MOMENT_COLUMNS)).enumerate();
         columns.for_each(|(i, ((sum, absolute), largest))| {
-            let at = i * MOMENT_COLUMNS..i * MOMENT_COLUMNS + sum.len();
-            Arch::new().dispatch(|| {
-                for row in x.chunks_exact(n) {
-                    let sums = sum.iter_mut().zip(absolute.iter_mut()).zip(largest.iter_mut());
-                    for (((sum, absolute), largest), &value) in sums.zip(&row[at.clone()]) {
-                        let value = f64::from(value);
-                        *sum += value;
-                        *absolute += value.abs();
-                        *largest = if value.abs() > *largest { value.abs() } else { *largest };
-                    }
-                }
-            });
+            let at = i * MOMENT_COLUMNS;
+            for row in x.chunks_exact(n) {
+                add_row(&row[at..at + sum.len()], sum, absolute, largest);
+            }
         });
-    }
-
-    /// Panel by panel of rows: the f32 product of a panel is all that is needed beside the sums.
-    fn add_gram(&mut self, x: &[f32], t: usize) {
-        let n = self.n;
-        self.panel.resize(PANEL.min(n) * n, 0.0);
-        for first in (0..n).step_by(PANEL) {
-            let rows = PANEL.min(n - first);
-            let columns = first + rows;
-            product_of_columns(x, (t, n), first..columns, &mut self.panel);
-            let sums = self.gram[first * n..columns * n].par_chunks_mut(n);
-            sums.zip(self.panel.par_chunks(columns)).enumerate().for_each(|(row, (sums, panel))| {
-                for (sum, &value) in sums[..=first + row].iter_mut().zip(panel) {
-                    *sum += f64::from(value);
-                }
-            });
-        }
     }
 
     /// The symmetric n x n Gram matrix, f64, handed over and not copied: the sums are without it afterwards.
@@ -132,7 +88,7 @@ impl TokenSums {
             return Err(failure("the Gram matrix was not asked for, or was taken already"));
         }
         let mut full = std::mem::take(&mut self.gram);
-        self.panel = Vec::new();
+        self.scratch = Vec::new();
         mirror(&mut full, n);
         wrap(Candle::from_vec(full, (n, n), &Device::Cpu))
     }
@@ -162,7 +118,7 @@ impl TokenSums {
     #[napi]
     pub fn dispose(&mut self) {
         self.gram = Vec::new();
-        self.panel = Vec::new();
+        self.scratch = Vec::new();
     }
 }
 
