@@ -104,6 +104,7 @@ const candidates: Candidates = {
   projections: [candidate("a", 0, 1), candidate("b", 0, 100), candidate("c", 1, 1)],
   factored: true,
   parts: [],
+  influences: [0.5, 0.6],
 };
 
 describe("allocation rules", () => {

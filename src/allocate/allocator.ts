@@ -46,6 +46,8 @@ export interface Candidates {
   readonly factored: boolean;
   /** Those that may become narrower; empty where the rule does not ask for them. */
   readonly parts: readonly PartCandidate[];
+  /** 1 - mean cosine of the input and output of each block of the model; only where the rule asks for it. */
+  readonly influences?: readonly number[] | undefined;
 }
 
 export interface Target {
@@ -68,10 +70,10 @@ export interface Allocation {
 }
 
 /**
- * What a rule must know: shapes alone, the losses of every rank as well, or also measured divergences of single modules; or
- * shapes, and the divergence of whole allocations.
+ * What a rule must know: shapes alone, how much blocks change the stream, the losses of every size, or also measured divergences of
+ * single modules; or shapes, and the divergence of whole allocations.
  */
-export type Knowledge = "shapes" | "losses" | "divergences" | "trials";
+export type Knowledge = "shapes" | "influences" | "losses" | "divergences" | "trials";
 
 /** How a rule searches that measures whole allocations. */
 export interface Search {

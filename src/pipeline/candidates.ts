@@ -9,8 +9,13 @@ import type { Part, PartShape, ProjectionShape } from "../models/model.ts";
 import { blockPrefix } from "../models/weights.ts";
 import type { Options } from "./plan.ts";
 
-/** What was measured of the modules, by the name of a projection or of a block's part. */
-export type Measurements = ReadonlyMap<string, Curve>;
+/** What was measured for an allocator. */
+export interface Measurements {
+  /** By the name of a projection or of a block's part. */
+  readonly curves: ReadonlyMap<string, Curve>;
+  /** One a block. */
+  readonly influences?: readonly number[];
+}
 
 export type PlacedProjection = ProjectionShape & { readonly block: number };
 
@@ -74,11 +79,12 @@ export function allocate(model: Model, options: Options, { measurements, trials 
       `--allocate ${rule.name} chooses ranks, and --method ${method.name} makes no factors; take uniform or kl`,
     );
   const shapes = candidatesOf(model, options);
-  const projections = shapes.map((shape): ProjectionCandidate => ({ ...shape, ...measurements?.get(shape.name) }));
+  const projections = shapes.map((shape): ProjectionCandidate => ({ ...shape, ...measurements?.curves.get(shape.name) }));
   const blocks = [...new Set(shapes.map(({ block }) => block))];
   const parts =
     factored && rule.parts !== "beside" ? [] : blocks.flatMap((block) => partCandidates(model, shapes, block, measurements));
-  return rule.allocate({ projections, factored, parts }, { ...options, search: options }, trials);
+  const candidates = { projections, factored, parts, influences: measurements?.influences };
+  return rule.allocate(candidates, { ...options, search: options }, trials);
 }
 
 function partCandidates(
@@ -92,7 +98,7 @@ function partCandidates(
     const names = projections.map((name) => blockPrefix(block) + name);
     const own = inBlock.filter(({ name }) => names.includes(name));
     const parameters = own.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-    const curve = measurements?.get(partName(block, part));
+    const curve = measurements?.curves.get(partName(block, part));
     return { block, part, projections: names, width, step, parametersPerUnit: parameters / width, ...curve };
   });
 }

@@ -9,6 +9,7 @@ import { allocatorNamed } from "../allocate/registry.ts";
 import { breakEvenRank } from "../allocate/size.ts";
 import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
+import { blockInfluences } from "../evaluate/block-influence.ts";
 import { divergences, type VariantsOf } from "../evaluate/divergence.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
@@ -49,6 +50,7 @@ interface Measuring {
 
 /** Measures what the allocator asks for and no earlier run has measured, with the same method. */
 export function measureModules(model: Model, stored: StatisticsFolder, options: Options, job: Job): Measurements {
+  if (allocatorNamed(options.allocate).needs === "influences") return measureBlocks(model, stored, job);
   const journal = MeasurementJournal.open(join(stored.path, `measurements-${measurementKey(options)}.jsonl`));
   const modules = modulesOf(model, options);
   const passes = passesOf(
@@ -64,7 +66,16 @@ export function measureModules(model: Model, stored: StatisticsFolder, options: 
     const curve = journal.curve(module.name, module.sizes);
     return curve ? [{ ...module, curve }] : [];
   });
-  return new Map(curves.map(({ name, curve }) => [name, curve]));
+  return { curves: new Map(curves.map(({ name, curve }) => [name, curve])) };
+}
+
+/** Blocks instead of modules: one forward pass. */
+function measureBlocks(model: Model, stored: StatisticsFolder, job: Job): Measurements {
+  const between = (block: number) => {
+    job.checkpoint();
+    job.progress({ stage: "measure", done: block, total: model.config.blocks, unit: "block" });
+  };
+  return { curves: new Map(), influences: blockInfluences(model, probeWindows(stored), between) };
 }
 
 /** What decides the measurements beside the statistics. */
