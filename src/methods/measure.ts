@@ -7,15 +7,35 @@ import { product } from "./factors.ts";
 import type { Factors, InputStatistics } from "./method.ts";
 
 /** ||(W - W') X - b'||_F^2 over the calibration inputs. */
-export function calibrationLoss(W: Tensor, factors: Factors, { gram: H, mean, tokens: N }: InputStatistics): number {
+export function calibrationLoss(W: Tensor, factors: Factors, statistics: InputStatistics): number {
+  return scope(() => lossOf(residual(W, factors), factors.bias, statistics));
+}
+
+/** D, m x n. */
+function residual(W: Tensor, factors: Factors): Tensor {
+  return scope(() => W.sub(product(factors)));
+}
+
+/** In the precision of D; sums in f64. */
+function lossOf(D: Tensor, bias: Tensor | undefined, { gram: H, mean, tokens: N }: InputStatistics): number {
   return scope(() => {
-    const D = W.sub(product(factors)); // m x n
-    const linear = inner(D.matmul(H), D);
-    if (!factors.bias) return Math.max(linear, 0);
-    const b = factors.bias.reshape(W.rows, 1);
-    return Math.max(linear - 2 * N * inner(b, D.matmul(row(mean).T)) + N * b.sumOfSquares(), 0);
+    const linear = inner(D.matmul(H.to(D.dtype)), D);
+    if (!bias) return Math.max(linear, 0);
+    const b = bias.reshape(D.rows, 1);
+    return Math.max(linear - 2 * N * inner(b, D.matmul(row(mean).T.to(D.dtype))) + N * b.sumOfSquares(), 0);
   });
 }
+
+/** Both figures of a report from one residual. W and factors in f32 or f64. */
+export function costs(W: Tensor, factors: Factors, statistics: InputStatistics | undefined, energy?: number) {
+  return scope(() => {
+    const D = residual(W, factors);
+    const kept = statistics && shareKept(lossOf(D, factors.bias, statistics), energy ?? outputEnergy(W, statistics));
+    return { retainedEnergy: kept ?? null, relativeError: relativeSize(D, W) };
+  });
+}
+
+const shareKept = (loss: number, energy: number) => (energy > 0 ? 1 - loss / energy : 1);
 
 /**
  * Share of ||W X||_F^2 that the factors keep on the calibration inputs; 1 when there was none.
@@ -27,17 +47,21 @@ export function retainedEnergy(
   statistics: InputStatistics,
   energy = outputEnergy(W, statistics),
 ): number {
-  return energy > 0 ? 1 - calibrationLoss(W, factors, statistics) / energy : 1;
+  return shareKept(calibrationLoss(W, factors, statistics), energy);
 }
 
 /** ||W X||_F^2 over the calibration inputs. */
 export function outputEnergy(W: Tensor, { gram: H }: InputStatistics): number {
-  return scope(() => inner(W.matmul(H), W));
+  return scope(() => inner(W.matmul(H.to(W.dtype)), W));
 }
 
 /** ||W - W'||_F / ||W||_F; 0 for a weight of zeros. A bias does not count. */
 export function relativeError(W: Tensor, factors: Factors): number {
-  const squared = scope(() => W.sub(product(factors)).sumOfSquares());
+  return scope(() => relativeSize(residual(W, factors), W));
+}
+
+function relativeSize(D: Tensor, W: Tensor): number {
+  const squared = D.sumOfSquares();
   return squared > 0 ? Math.sqrt(squared / W.sumOfSquares()) : 0;
 }
 
@@ -48,5 +72,5 @@ export function meanBias(W: Tensor, factors: Factors, mean: Float64Array): Tenso
 
 /** Sum of the products of equal entries, tr(A B^T). */
 function inner(A: Tensor, B: Tensor): number {
-  return scope(() => A.mul(B).rowSums().columnSums().toFloat64Array()[0] as number);
+  return scope(() => A.mul(B).to("f64").rowSums().columnSums().toFloat64Array()[0] as number);
 }

@@ -298,7 +298,7 @@ describe("rom's centring", () => {
 
   test("with the bias it is the best affine map: no other method loses less with the bias that suits it", () => {
     const { weight: W, statistics } = given;
-    for (const { name } of METHODS) {
+    for (const { name } of METHODS.filter(({ parts }) => !parts)) {
       for (const k of ranksOf(given)) {
         const factors = expand(decompose(name, given).factors(k));
         const affine = { ...factors, bias: meanBias(W, factors, statistics.mean) };

@@ -202,5 +202,5 @@ function replacement(task: BlockTask, shape: ProjectionShape, statistics: InputS
   const dense = layerOf(task, shape) as Dense;
   const W = dense.weight.to("f64");
   const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, options);
-  return replacementAt({ shape, dense, W, statistics, decomposition }, ranks.get(shape.name) as number, dtype);
+  return replacementAt({ shape, dense, statistics, decomposition }, ranks.get(shape.name) as number, dtype);
 }

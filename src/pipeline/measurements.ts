@@ -230,7 +230,7 @@ function lowRank(options: Options, shape: PlacedProjection, statistics: Statisti
   const layer = dense.linears.get(name) as Dense;
   const W = layer.weight.to("f64");
   const decomposition = methodNamed(options.method).decompose({ weight: W, statistics }, options);
-  const decomposed = { shape, dense: layer, W, statistics, decomposition };
+  const decomposed = { shape, dense: layer, statistics, decomposition };
   return {
     losses: tailSums(decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array()),
     at: (rank) => ({ layers: new Map([[name, replacementAt(decomposed, rank, "f32").layer]]) }),

@@ -1,6 +1,6 @@
 /** What takes a projection's place: its factors of one rank as they will be written, and what they cost. */
 import { expand } from "../methods/factors.ts";
-import { relativeError, retainedEnergy } from "../methods/measure.ts";
+import { costs } from "../methods/measure.ts";
 import type { Decomposition, Factors, InputStatistics } from "../methods/method.ts";
 import type { Dense, LowRank, ProjectionShape } from "../models/model.ts";
 import type { DType, Tensor } from "../tensor/index.ts";
@@ -10,8 +10,6 @@ import type { ProjectionReport } from "./results.ts";
 export interface Decomposed {
   readonly shape: ProjectionShape;
   readonly dense: Dense;
-  /** The dense weight in f64, m x n. */
-  readonly W: Tensor;
   /** Undefined where nothing was measured. */
   readonly statistics: InputStatistics | undefined;
   readonly decomposition: Decomposition;
@@ -28,17 +26,13 @@ export function rounded(tensor: Tensor, dtype: DType): Tensor {
 }
 
 /** The factors of one rank, rounded to what is written. The caller's scope owns them. */
-export function replacementAt(
-  { shape, dense, W, statistics, decomposition }: Decomposed,
-  rank: number,
-  dtype: DType,
-): Replacement {
+export function replacementAt({ shape, dense, statistics, decomposition }: Decomposed, rank: number, dtype: DType): Replacement {
   const made = decomposition.factors(rank);
   const factors = expand(made);
   const [left, right] = [rounded(factors.left, dtype), rounded(factors.right, dtype)];
   const added = factors.bias && rounded(factors.bias, dtype).reshape(1, shape.rows);
   const bias = dense.bias && added ? dense.bias.add(added) : (dense.bias ?? added);
-  const written: Factors = { left: left.to("f64"), right: right.to("f64"), ...(added ? { bias: added.to("f64") } : {}) };
+  const written: Factors = { left, right, ...(added ? { bias: added } : {}) };
   const energy = decomposition.outputSpectrum?.reduce((sum, value) => sum + value, 0);
   return {
     layer: { left, right, ...(bias ? { bias } : {}) },
@@ -47,8 +41,7 @@ export function replacementAt(
       rows: shape.rows,
       columns: shape.columns,
       rank,
-      retainedEnergy: statistics ? retainedEnergy(W, written, statistics, energy) : null,
-      relativeError: relativeError(W, written),
+      ...costs(dense.weight, written, statistics, energy),
       damping: decomposition.damping,
       ...(made.skeleton ? { skeleton: [...made.skeleton.columns] } : {}),
     },

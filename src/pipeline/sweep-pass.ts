@@ -215,7 +215,7 @@ function factorProjection(
   const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, pass.options);
   const losses = decomposition.losses ?? decomposition.outputSpectrum;
   if (losses) pass.spectra.push({ method: method.name, name: shape.name, rank: losses.length, retained: retained(losses) });
-  const decomposed: Decomposed = { shape, dense, W, statistics, decomposition };
+  const decomposed: Decomposed = { shape, dense, statistics, decomposition };
   const layers = [...ranksOf(pass, shape)].map(([cell, rank]): [CellPlan, LowRank] => {
     const { layer, report } = scope(() => replacementAt(decomposed, rank, dtype));
     pass.reports.get(cell)?.push(report);
