@@ -5,6 +5,7 @@ import type { CompressPlan, CompressResult } from "../pipeline/results.ts";
 import { renderFacts, renderTable, right } from "../report/table.ts";
 import { formatBytes, formatCount, formatPercent, formatSeconds } from "../report/units.ts";
 import { addOptions, COMPRESS, MEMORY, MODEL, type OutputOptions, THREADS } from "./options.ts";
+import { countKinds, renderBlocks } from "./plan-table.ts";
 import { print, runWatched } from "./session.ts";
 
 type Flags = Omit<CompressOptions, "model" | "memoryBytes"> & OutputOptions & { readonly memory?: number };
@@ -34,14 +35,15 @@ const shapeOf = ({ name, rows, columns, rank }: CompressPlan["projections"][numb
 function renderPlan(plan: CompressPlan): string {
   const facts = renderFacts([
     ["model", plan.model],
-    ["method", `${plan.method} at keep ${plan.keep}`],
+    ["method", `${plan.method} at keep ${plan.keep}, allocated by ${plan.allocate}`],
+    ["replaced", countKinds(plan.projections)],
     ["kept", `${formatPercent(plan.keptProjections)} of the projections, ${formatPercent(plan.keptTotal)} of the model`],
     ["parameters", `${formatCount(plan.parametersBefore)} -> ${formatCount(plan.parametersAfter)}`],
     ["bytes", formatBytes(plan.bytesAfter)],
     ["calibration", `${plan.calibrationTokens} tokens`],
     ["peak memory", `${formatBytes(plan.peakBytes)} (predicted)`],
   ]);
-  return `${renderTable(SHAPE, plan.projections.map(shapeOf))}\n${facts}`;
+  return `${renderBlocks(plan.projections)}\n${facts}`;
 }
 
 function renderResult(result: CompressResult): string {
