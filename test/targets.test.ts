@@ -10,6 +10,9 @@ import type { CompressPlan } from "../src/pipeline/results.ts";
 import { calibrateOptions } from "../src/pipeline/sweep-options.ts";
 import { PEQUOD, TEXT, temporary } from "./pequod.ts";
 
+/** Milliseconds: several passes over the blocks, on a machine that does other things too. */
+const PATIENCE = 300_000;
+
 const folder = temporary("targets");
 const statistics = join(folder, "statistics");
 
@@ -41,24 +44,28 @@ describe("--target-bytes", () => {
   test("keeps everything where the dense model fits, and says the least there is where nothing does", async () => {
     const data = { method: "svd", statistics: undefined };
     expect(await plan({ targetBytes: 1e9, ...data })).toMatchObject({ keep: 1 });
-    await expect(plan({ targetBytes: 1e6, ...data })).rejects.toThrow(/the least that this model .* comes to is \d+/);
+    await expect(plan({ targetBytes: 1e6, ...data })).rejects.toThrow(/the least .* come to is \d+/);
   });
 });
 
 describe("--target-perplexity", () => {
-  test("takes the least keep that it measured to reach it, and says each step", async () => {
-    const job = listening();
-    const { keep } = await plan({ targetPerplexity: 80 }, job);
-    const steps = job.notes.flatMap((note) => {
-      const [, at, perplexity] = /^keep (.*): perplexity (.*)$/.exec(note) ?? [];
-      return at ? [{ at: Number(at), perplexity: Number(perplexity) }] : [];
-    });
-    expect(steps).toHaveLength(12);
-    expect(steps.find(({ at }) => at === keep)?.perplexity).toBeLessThanOrEqual(80);
-    const below = steps.filter(({ at }) => at < keep).sort((a, b) => b.at - a.at)[0];
-    expect(below?.perplexity).toBeGreaterThan(80);
-    expect(keep - (below?.at as number)).toBeLessThan(0.01);
-  });
+  test(
+    "takes the least keep that it measured to reach it, and says each step",
+    async () => {
+      const job = listening();
+      const { keep } = await plan({ targetPerplexity: 80 }, job);
+      const steps = job.notes.flatMap((note) => {
+        const [, at, perplexity] = /^keep (.*): perplexity (.*)$/.exec(note) ?? [];
+        return at ? [{ at: Number(at), perplexity: Number(perplexity) }] : [];
+      });
+      expect(steps).toHaveLength(12);
+      expect(steps.find(({ at }) => at === keep)?.perplexity).toBeLessThanOrEqual(80);
+      const below = steps.filter(({ at }) => at < keep).sort((a, b) => b.at - a.at)[0];
+      expect(below?.perplexity).toBeGreaterThan(80);
+      expect(keep - (below?.at as number)).toBeLessThan(0.01);
+    },
+    PATIENCE,
+  );
 
   test("below the dense model's is refused with that", async () => {
     await expect(plan({ targetPerplexity: 1.5 })).rejects.toThrow(/the dense model has \d/);
@@ -73,27 +80,31 @@ test("targets exclude --keep, one another, and allocators that search at every s
 });
 
 describe("a search over whole allocations", () => {
-  const search = { allocate: "bolaco", trials: 12, keep: 0.6 };
+  const search = { allocate: "bolaco", trials: 12, keep: 0.6, include: "layers\\.[01]\\." };
 
-  test("that was killed goes on to the same choice, and knows what it tried", async () => {
-    const copy = join(folder, "killed");
-    cpSync(statistics, copy, { recursive: true });
-    const whole = await plan({ ...search });
-    let passes = 0;
-    const count = (until: number): Job => ({
-      ...silentJob,
-      progress: ({ stage, done }) => {
-        if (!stage.startsWith("try") || done > 0) return;
-        if (++passes > until) throw new InterruptedError("interrupted");
-      },
-    });
-    await expect(plan({ ...search, statistics: copy }, count(1))).rejects.toThrow(InterruptedError);
-    passes = 0;
-    const resumed = await plan({ ...search, statistics: copy }, count(9));
-    expect(resumed.projections).toEqual(whole.projections);
-    expect(passes).toBe(1);
-    // Finished, it needs no pass at all.
-    expect((await plan({ ...search, statistics: copy }, count(1))).projections).toEqual(whole.projections);
-    expect(passes).toBe(1);
-  });
+  test(
+    "that was killed goes on to the same choice, and knows what it tried",
+    async () => {
+      const copy = join(folder, "killed");
+      cpSync(statistics, copy, { recursive: true });
+      const whole = await plan({ ...search });
+      let passes = 0;
+      const count = (until: number): Job => ({
+        ...silentJob,
+        progress: ({ stage, done }) => {
+          if (!stage.startsWith("try") || done > 0) return;
+          if (++passes > until) throw new InterruptedError("interrupted");
+        },
+      });
+      await expect(plan({ ...search, statistics: copy }, count(1))).rejects.toThrow(InterruptedError);
+      passes = 0;
+      const resumed = await plan({ ...search, statistics: copy }, count(9));
+      expect(resumed.projections).toEqual(whole.projections);
+      expect(passes).toBe(1);
+      // Finished, it needs no pass at all.
+      expect((await plan({ ...search, statistics: copy }, count(1))).projections).toEqual(whole.projections);
+      expect(passes).toBe(1);
+    },
+    PATIENCE,
+  );
 });
