@@ -19,7 +19,7 @@ const statistics = join(folder, "statistics");
 beforeAll(async () => {
   const options = { model: PEQUOD, out: statistics, calibration: [TEXT], samples: 4, window: 128 };
   await calibrate(parseOptions(calibrateOptions, options), silentJob);
-});
+}, PATIENCE);
 
 async function plan(options: Partial<CompressOptions>, job: Job = silentJob): Promise<CompressPlan> {
   const given = { model: PEQUOD, out: join(folder, "out"), method: "svd-llm", statistics, dryRun: true, ...options };
