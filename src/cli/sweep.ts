@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { parseOptions } from "../pipeline/options.ts";
 import type { TaskResult } from "../pipeline/results.ts";
+import { taskNames } from "../pipeline/short-names.ts";
 import { type SweepOptions, sweepOptions } from "../pipeline/sweep-options.ts";
 import type { SweepResult, SweepRow } from "../pipeline/sweep-results.ts";
 import { renderFacts, renderTable, right } from "../report/table.ts";
@@ -25,7 +26,7 @@ export function addSweep(program: Command): void {
 export function renderSweep(result: SweepResult): string {
   const { protocol, dense, cells } = result;
   const texts = protocol.texts.map(({ text }) => text);
-  const tasks = protocol.tasks.map(({ task }) => task);
+  const tasks = taskNames(protocol.tasks);
   const scores = [...(texts.length > 0 ? [...texts, "average"] : []), ...(tasks.length > 0 ? [...tasks, "average acc"] : [])];
   const columns = [{ title: "method" }, right("keep"), right("of the model"), right("bytes"), ...scores.map(right)];
   const line = (name: string, keep: string, kept: number, row: SweepRow) => [

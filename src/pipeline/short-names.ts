@@ -7,3 +7,9 @@ export function shortNames(sources: readonly string[]): string[] {
   const isShared = (source: string) => sources.filter((other) => nameOf(other) === nameOf(source)).length > 1;
   return sources.map((source) => (isShared(source) ? `${basename(dirname(source))}/${basename(source)}` : basename(source)));
 }
+
+/** What tasks are called in tables: by their names, or by their files' where two have the same. */
+export function taskNames(tasks: readonly { readonly task: string; readonly file: string }[]): string[] {
+  const names = tasks.map(({ task }) => task);
+  return new Set(names).size === names.length ? names : tasks.map(({ file }) => file);
+}

@@ -15,6 +15,7 @@ import {
 } from "../report/sweep-page.ts";
 import { formatBytes, formatCount, formatPercent, formatPerplexity, formatSeconds } from "../report/units.ts";
 import type { ProjectionReport, TaskResult } from "./results.ts";
+import { taskNames } from "./short-names.ts";
 import type { Spectrum, SweepCell, SweepProtocol, SweepResult, SweepRow } from "./sweep-results.ts";
 
 /** Of texts or of tasks, where there are several. */
@@ -110,8 +111,7 @@ function measuresOf({ texts, tasks }: SweepProtocol): PageMeasure[] {
   const withAverage = (names: readonly string[], kind: PageMeasure["kind"]) =>
     (names.length > 1 ? [...names, AVERAGE] : names).map((name) => ({ name, kind }));
   const texted = withoutExtensions(texts.map(({ text }) => text));
-  const tasked = tasks.map(({ task }) => task);
-  return [...withAverage(texted, "perplexity"), ...withAverage(tasked, "accuracy")];
+  return [...withAverage(texted, "perplexity"), ...withAverage(taskNames(tasks), "accuracy")];
 }
 
 /** Heads of a table have to be short: the names without their extensions, where they still differ. */
