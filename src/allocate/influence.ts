@@ -9,6 +9,7 @@
 import type { Allocator } from "./allocator.ts";
 import { byFraction } from "./fraction.ts";
 import { blockSizes } from "./last-blocks.ts";
+import { proportional } from "./proportional.ts";
 
 /** How evenly blocks share; the paper's runs have .1 to .15. */
 const EPSILON = 0.1;
@@ -35,15 +36,10 @@ export const influence: Allocator = {
  */
 export function spread(sizes: readonly number[], shares: readonly number[], fraction: number): number[] {
   if (fraction >= MOST) return sizes.map(() => fraction);
-  const sum = (of: (i: number) => number) => sizes.reduce((total, _, i) => total + of(i), 0);
-  const wanted = fraction * sum((i) => sizes[i] as number);
-  let full = new Set<number>();
-  for (;;) {
-    const left = wanted - sum((i) => (full.has(i) ? MOST * (sizes[i] as number) : 0));
-    const scale = left / sum((i) => (full.has(i) ? 0 : (sizes[i] as number) * (shares[i] as number)));
-    const phi = shares.map((share, i) => (full.has(i) ? MOST : scale * share));
-    const above = new Set(phi.flatMap((sparsity, i) => (sparsity >= MOST ? [i] : [])));
-    if (above.size === full.size) return phi;
-    full = above;
-  }
+  const parts = sizes.map((size, i) => ({ weight: size * (shares[i] as number), most: MOST * size }));
+  const given = proportional(
+    parts,
+    sizes.reduce((sum, size) => sum + fraction * size, 0),
+  );
+  return given.map((removed, i) => removed / (sizes[i] as number));
 }
