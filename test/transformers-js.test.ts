@@ -31,11 +31,12 @@ async function ours(model: string): Promise<string> {
   return (await generate(options, silentJob)).text;
 }
 
-describe.each(["dense", "compressed"])("the embedded model, %s", (kind) => {
+describe.each(["dense", "compressed", "narrower-heads"])("the embedded model, %s", (kind) => {
   let model = PEQUOD;
   const out = join(root, kind);
   beforeAll(async () => {
     if (kind === "compressed") model = await compressed(root, { method: "svd-llm" });
+    if (kind === "narrower-heads") model = await compressed(root, { method: "modegpt" });
     const options = { model, to: "onnx", out, dtype: ["fp32", "q8", "q4"], verify: false } as const;
     await exportModel(parseOptions(exportOptions, { ...options, dtype: [...options.dtype] }), silentJob);
   }, 60_000);

@@ -70,14 +70,18 @@ export interface Known {
   readonly trials?: Trials;
 }
 
-/** The allocator's choice. @throws UsageError where it gives ranks alone, and the method makes no factors. */
+/** @throws UsageError where the allocator gives ranks alone, and the method makes no factors. */
+export function checkPair(method: string, allocate: string): void {
+  if (!methodNamed(method).parts || allocatorNamed(allocate).parts !== "never") return;
+  throw new UsageError(
+    `--allocate ${allocate} chooses ranks, and --method ${method} makes no factors; take uniform or influence`,
+  );
+}
+
+/** The allocator's choice. */
 export function allocate(model: Model, options: Options, { measurements, trials }: Known = {}): Allocation {
-  const [rule, method] = [allocatorNamed(options.allocate), methodNamed(options.method)];
-  const factored = !method.parts;
-  if (!factored && rule.parts === "never")
-    throw new UsageError(
-      `--allocate ${rule.name} chooses ranks, and --method ${method.name} makes no factors; take uniform or kl`,
-    );
+  const rule = allocatorNamed(options.allocate);
+  const factored = !methodNamed(options.method).parts;
   const shapes = candidatesOf(model, options);
   const projections = shapes.map((shape): ProjectionCandidate => ({ ...shape, ...measurements?.curves.get(shape.name) }));
   const blocks = [...new Set(shapes.map(({ block }) => block))];

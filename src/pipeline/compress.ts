@@ -15,7 +15,7 @@ import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import { allocationsOf } from "./allocation.ts";
 import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
-import { withScheduledKeep } from "./candidates.ts";
+import { checkPair, withScheduledKeep } from "./candidates.ts";
 import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
@@ -91,6 +91,7 @@ function checkOptions(model: Model, options: Options): void {
   const { method, calibration, statistics } = options;
   if (String(model.configJson.model_type).startsWith(COMPRESSED_PREFIX))
     throw new UnsupportedError(`${model.path}: is already compressed by rankfold; compress the dense model instead`);
+  checkPair(method, options.allocate);
   const { needs } = methodNamed(method);
   const who = needs.length > 0 ? `--method ${method}` : readerOfStatistics(options);
   if (who === undefined || calibration !== undefined || statistics !== undefined) return;

@@ -6,6 +6,7 @@ import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import { BYTES } from "../tensor/index.ts";
 import { allocationsOf } from "./allocation.ts";
+import { checkPair } from "./candidates.ts";
 import type { Job } from "./job.ts";
 import { planMemory, refuseAbove } from "./memory.ts";
 import { compressOptions, parseOptions } from "./options.ts";
@@ -30,6 +31,7 @@ export function cellOptions(options: SweepSettings, method: string, keep: number
 
 /** @throws UsageError on unknown methods and allocators, or when one needs a calibration that was not given. */
 export function checkSweep({ methods, allocate, statistics, calibration }: SweepSettings): void {
+  for (const method of methods) checkPair(method, allocate);
   const measuring = methods.find((method) => methodNamed(method).needs.length > 0);
   if (statistics !== undefined && calibration.length > 0)
     throw new UsageError("--statistics stands for the sums of a text; give it or --calibration, not both");
