@@ -80,7 +80,7 @@ export class Comparison {
     view.setAttribute("role", "option");
     view.setAttribute("aria-selected", "false");
     if (!before) return view;
-    view.style.setProperty("--level", String(Math.sqrt(before.divergence / scale)));
+    view.style.setProperty("--level", String(before.divergence / scale));
     view.title = `${before.divergence.toFixed(3)} nats`;
     view.classList.toggle("torn", isTorn(before));
     return view;
@@ -93,12 +93,10 @@ export class Comparison {
     const strong = (text: string) => element("strong", {}, text);
     return [
       ...["Over ", strong(`${read.length} tokens`), " the predictions diverge by ", strong(`${mean.toFixed(3)} nats`)],
-      ...[
-        " on average (KL), and the first choices agree ",
-        strong(`${(100 * agreed).toFixed(0)} %`),
-        " of the time. Their texts ",
-      ],
-      ...["share the first ", strong(`${common} ${common === 1 ? "token" : "tokens"}`), "."],
+      ...[" on average (KL), and the first choices agree ", strong(`${(100 * agreed).toFixed(0)} %`), " of the time. "],
+      common === 0
+        ? "What they write differs from the first token on."
+        : `What they write is the same for the first ${common === 1 ? "token" : `${common} tokens`}.`,
     ];
   }
 

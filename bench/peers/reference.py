@@ -61,7 +61,7 @@ class Clock:
 def load(path):
     """-> (model in float32, tokenizer)"""
     if path.suffix != ".gguf":
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=True)
         return model.eval(), AutoTokenizer.from_pretrained(path)
     return load_gguf(path).eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
 
