@@ -13,5 +13,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1000,
+    // A busy machine is no defect of the page.
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
 });

@@ -24,6 +24,8 @@ const ARGUMENTS = [
 const isThere = existsSync(CHROMIUM);
 const PROMPT = "The people of the United States";
 const TOKENS = 20;
+/** Milliseconds for what takes a second or two on a quiet machine. */
+const PATIENCE = 100_000;
 
 const root = temporaryFolder();
 let small: string;
@@ -151,100 +153,105 @@ describe("what is opened", () => {
   });
 });
 
-describe.skipIf(!isThere)("the page in a browser (skipped where there is no chromium: apt-get install chromium)", () => {
-  let browser: Browser;
-  beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
-  });
-  afterAll(() => browser?.close());
-
-  /** The page with its models loaded; `said` fills with its console, its errors and what it asks elsewhere. */
-  async function load(options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
-    const page = await browser.newPage({ viewport: { width: 1180, height: 900 }, ...options });
-    const said: string[] = [];
-    page.on("console", (message) => said.push(message.text()));
-    page.on("pageerror", (error) => said.push(String(error)));
-    page.on("request", (asked) => {
-      if (!/^(blob|data):/.test(asked.url()) && !asked.url().startsWith(url.href)) said.push(asked.url());
+describe.skipIf(!isThere)(
+  "the page in a browser (skipped where there is no chromium: apt-get install chromium)",
+  { timeout: PATIENCE },
+  () => {
+    let browser: Browser;
+    beforeAll(async () => {
+      browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
     });
-    await page.goto(url.href);
-    await page.locator("#write:enabled").waitFor();
-    return { page, said };
-  }
+    afterAll(() => browser?.close());
 
-  async function write(page: Page): Promise<void> {
-    await page.getByLabel("Prompt", { exact: true }).fill(PROMPT);
-    await page.getByLabel("Tokens", { exact: true }).fill(String(TOKENS));
-    await page.getByRole("button", { name: "Write" }).click();
-    await page.locator("#write:enabled").waitFor();
-  }
+    /** The page with its models loaded; `said` fills with its console, its errors and what it asks elsewhere. */
+    async function load(options: BrowserContextOptions = {}): Promise<{ page: Page; said: string[] }> {
+      const page = await browser.newPage({ viewport: { width: 1180, height: 900 }, ...options });
+      page.setDefaultTimeout(PATIENCE);
+      const said: string[] = [];
+      page.on("console", (message) => said.push(message.text()));
+      page.on("pageerror", (error) => said.push(String(error)));
+      page.on("request", (asked) => {
+        if (!/^(blob|data):/.test(asked.url()) && !asked.url().startsWith(url.href)) said.push(asked.url());
+      });
+      await page.goto(url.href);
+      await page.locator("#write:enabled").waitFor();
+      return { page, said };
+    }
 
-  async function expected(model: string): Promise<string> {
-    return PROMPT + (await generate(parseOptions(generateOptions, { model, prompt: PROMPT, tokens: TOKENS }), silentJob)).text;
-  }
+    async function write(page: Page): Promise<void> {
+      await page.getByLabel("Prompt", { exact: true }).fill(PROMPT);
+      await page.getByLabel("Tokens", { exact: true }).fill(String(TOKENS));
+      await page.getByRole("button", { name: "Write" }).click();
+      await page.locator("#write:enabled").waitFor();
+    }
 
-  test("both models write what `rankfold generate` writes, and are compared token by token", async () => {
-    const { page, said } = await load();
-    expect(await page.evaluate("crossOriginIsolated")).toBe(true);
-    await write(page);
-    expect(await page.locator(".pane .text").allTextContents()).toEqual([await expected(PEQUOD), await expected(small)]);
-    expect(await page.locator(".pane .state").allTextContents()).toEqual(Array(2).fill(`wrote ${TOKENS} tokens`));
-    expect(await page.locator(".pane.side-1 small").allTextContents()).toContain("0.84\u00d7");
-    expect(await page.locator("#strip").textContent()).toBe(await expected(PEQUOD));
-    expect(await page.locator("#comparison-summary").textContent()).toMatch(/diverge by 0\.\d{3} nats .* agree \d+ %/);
-    expect(await page.locator("#detail li").count()).toBe(2 * 5);
-    await page
-      .locator("#comparison-text")
-      .getByText(models[1]?.name as string)
-      .click();
-    await expect.poll(() => page.locator("#strip").textContent()).toBe(await expected(small));
-    expect(said).toEqual([]);
-    await page.close();
-  });
+    async function expected(model: string): Promise<string> {
+      return PROMPT + (await generate(parseOptions(generateOptions, { model, prompt: PROMPT, tokens: TOKENS }), silentJob)).text;
+    }
 
-  test("works from the keyboard: skip link, settings, tokens by arrow keys", async () => {
-    const { page } = await load();
-    await page.keyboard.press("Tab");
-    expect(await page.evaluate("document.activeElement.className")).toBe("skip");
-    await page.keyboard.press("Enter");
-    await page.getByLabel("Tokens", { exact: true }).fill("4");
-    await page.getByLabel("One after the other").press("Space");
-    await page.getByLabel("Prompt", { exact: true }).press("Control+Enter");
-    await page.locator("#strip [aria-selected=true]").waitFor();
-    await page.locator("#strip [tabindex='0']").focus();
-    await page.keyboard.press("End");
-    const last = page.locator("#strip [role=option]").last();
-    expect(await last.getAttribute("aria-selected")).toBe("true");
-    const before = await page.locator("#detail").textContent();
-    await page.keyboard.press("ArrowLeft");
-    expect(await page.locator("#detail").textContent()).not.toBe(before);
-    expect(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")).toBe("solid");
-    await page.close();
-  });
+    test("both models write what `rankfold generate` writes, and are compared token by token", async () => {
+      const { page, said } = await load();
+      expect(await page.evaluate("crossOriginIsolated")).toBe(true);
+      await write(page);
+      expect(await page.locator(".pane .text").allTextContents()).toEqual([await expected(PEQUOD), await expected(small)]);
+      expect(await page.locator(".pane .state").allTextContents()).toEqual(Array(2).fill(`wrote ${TOKENS} tokens`));
+      expect(await page.locator(".pane.side-1 small").allTextContents()).toContain("0.84\u00d7");
+      expect(await page.locator("#strip").textContent()).toBe(await expected(PEQUOD));
+      expect(await page.locator("#comparison-summary").textContent()).toMatch(/diverge by 0\.\d{3} nats .* agree \d+ %/);
+      expect(await page.locator("#detail li").count()).toBe(2 * 5);
+      await page
+        .locator("#comparison-text")
+        .getByText(models[1]?.name as string)
+        .click();
+      await expect.poll(() => page.locator("#strip").textContent()).toBe(await expected(small));
+      expect(said).toEqual([]);
+      await page.close();
+    });
 
-  test("stops when told to", async () => {
-    const { page } = await load();
-    await page.getByLabel("Tokens", { exact: true }).fill("200");
-    await page.getByRole("button", { name: "Write" }).click();
-    await page.locator(".pane .state", { hasText: "writing" }).first().waitFor();
-    await page.getByRole("button", { name: "Stop" }).click();
-    await page.locator("#write:enabled").waitFor();
-    const written = await page.locator(".pane .state").allTextContents();
-    expect(written.map((line) => Number(/\d+/.exec(line)?.[0])).every((tokens) => tokens < 200)).toBe(true);
-    await page.close();
-  });
+    test("works from the keyboard: skip link, settings, tokens by arrow keys", async () => {
+      const { page } = await load();
+      await page.keyboard.press("Tab");
+      expect(await page.evaluate("document.activeElement.className")).toBe("skip");
+      await page.keyboard.press("Enter");
+      await page.getByLabel("Tokens", { exact: true }).fill("4");
+      await page.getByLabel("One after the other").press("Space");
+      await page.getByLabel("Prompt", { exact: true }).press("Control+Enter");
+      await page.locator("#strip [aria-selected=true]").waitFor();
+      await page.locator("#strip [tabindex='0']").focus();
+      await page.keyboard.press("End");
+      const last = page.locator("#strip [role=option]").last();
+      expect(await last.getAttribute("aria-selected")).toBe("true");
+      const before = await page.locator("#detail").textContent();
+      await page.keyboard.press("ArrowLeft");
+      expect(await page.locator("#detail").textContent()).not.toBe(before);
+      expect(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")).toBe("solid");
+      await page.close();
+    });
 
-  test.each(["light", "dark"] as const)("fits a phone of 390 pixels, %s", async (colorScheme) => {
-    const { page, said } = await load({ viewport: { width: 390, height: 844 }, colorScheme });
-    await write(page);
-    expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(390);
-    const dark = "rgb(18, 22, 27)";
-    const back = await page.evaluate("getComputedStyle(document.body).backgroundColor");
-    expect(back === dark).toBe(colorScheme === "dark");
-    expect(said).toEqual([]);
-    await page.close();
-  });
-});
+    test("stops when told to", async () => {
+      const { page } = await load();
+      await page.getByLabel("Tokens", { exact: true }).fill("200");
+      await page.getByRole("button", { name: "Write" }).click();
+      await page.locator(".pane .state", { hasText: "writing" }).first().waitFor();
+      await page.getByRole("button", { name: "Stop" }).click();
+      await page.locator("#write:enabled").waitFor();
+      const written = await page.locator(".pane .state").allTextContents();
+      expect(written.map((line) => Number(/\d+/.exec(line)?.[0])).every((tokens) => tokens < 200)).toBe(true);
+      await page.close();
+    });
+
+    test.each(["light", "dark"] as const)("fits a phone of 390 pixels, %s", async (colorScheme) => {
+      const { page, said } = await load({ viewport: { width: 390, height: 844 }, colorScheme });
+      await write(page);
+      expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(390);
+      const dark = "rgb(18, 22, 27)";
+      const back = await page.evaluate("getComputedStyle(document.body).backgroundColor");
+      expect(back === dark).toBe(colorScheme === "dark");
+      expect(said).toEqual([]);
+      await page.close();
+    });
+  },
+);
 
 test("Ctrl-C ends it with 0 and leaves no files", async () => {
   const scratch = join(models[0]?.folder as string, "..");

@@ -62,7 +62,7 @@ def load(path):
     """-> (model in float32, tokenizer)"""
     if path.suffix != ".gguf":
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=True)
-        return model.eval(), AutoTokenizer.from_pretrained(path)
+        return model.eval(), AutoTokenizer.from_pretrained(path, trust_remote_code=True)
     return load_gguf(path).eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
 
 

@@ -23,7 +23,8 @@ test("the card says how the model was made, and how to load it", () => {
     "`nsvd-i`, allocation `uniform`",
     "4,000,000 of 5,000,000 (85.0 %)",
     "128 windows of 512 tokens of `a.txt`, `b.jsonl:2` (SHA-256 `ab12`)",
-    "trust_remote_code=True",
+    "AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)",
+    "AutoTokenizer.from_pretrained(folder, trust_remote_code=True)", // else transformers 5 asks, and waits for an answer
     "rankfold export . --to onnx",
   ])
     expect(card).toContain(said);

@@ -63,7 +63,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # or the name of its repository
 model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
-tokenizer = AutoTokenizer.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
 \`\`\`
 
 The folder is self-contained: \`modeling_rankfold.py\` is the only code, and needs torch and transformers alone.
