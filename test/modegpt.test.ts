@@ -47,24 +47,21 @@ describe("modegpt", () => {
     decoder.dispose();
   });
 
-  test.each(["original", "compressed"] as const)(
-    "continued after a kill is the same, byte by byte (%s inputs)",
-    async (propagate) => {
-      const options = { ...modegpt, propagate };
-      await compress({ out: out("whole"), ...options });
-      let checks = 0;
-      const stop: Job = {
-        ...silentJob,
-        checkpoint() {
-          checks++;
-          if (checks > 15) throw new InterruptedError("killed");
-        },
-      };
-      await expect(compress({ out: out("broken"), ...options }, stop)).rejects.toThrow(InterruptedError);
-      await compress({ out: out("broken"), ...options, resume: true });
-      expect(weightBytes(out("broken")).equals(weightBytes(out("whole")))).toBe(true);
-    },
-  );
+  test("continued after a kill is the same, byte by byte", async () => {
+    const options = { ...modegpt, propagate: "compressed" } as const;
+    await compress({ out: out("whole"), ...options });
+    let checks = 0;
+    const stop: Job = {
+      ...silentJob,
+      checkpoint() {
+        checks++;
+        if (checks > 15) throw new InterruptedError("killed");
+      },
+    };
+    await expect(compress({ out: out("broken"), ...options }, stop)).rejects.toThrow(InterruptedError);
+    await compress({ out: out("broken"), ...options, resume: true });
+    expect(weightBytes(out("broken")).equals(weightBytes(out("whole")))).toBe(true);
+  }, 120_000);
 
   test("an allocator that chooses ranks alone is refused by name", async () => {
     await expect(compress({ out: out("strs"), ...modegpt, allocate: "strs" })).rejects.toThrow(UsageError);
