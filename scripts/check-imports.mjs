@@ -1,7 +1,7 @@
 /**
  * Checks what the linter cannot: the direction of imports, the error family, the length of files.
  *
- *   cli -> pipeline -> { models, methods, allocate, calibrate, evaluate, report } -> { tensor, formats, tokenizer } -> errors
+ *   cli -> pipeline -> { models, methods, allocate, calibrate, evaluate, refine, report } -> { tensor, formats, tokenizer } -> errors
  *
  * Files directly in src (errors.ts and small helpers) are the lowest layer; index.ts, the public API, stands above all.
  * Siblings meet through contract files alone; tests may import what they like.
@@ -16,7 +16,7 @@ const MAX_LINES = 500;
 const LAYERS = [
   ["cli"],
   ["pipeline"],
-  ["models", "methods", "allocate", "calibrate", "evaluate", "report"],
+  ["models", "methods", "allocate", "calibrate", "evaluate", "refine", "report"],
   ["tensor", "formats", "tokenizer"],
   ["root"],
 ];

@@ -21,6 +21,8 @@ import {
   type PushOptions,
   parseOptions,
   pushOptions,
+  type RefineOptions,
+  refineOptions,
 } from "./pipeline/options.ts";
 import type {
   CompressPlan,
@@ -29,6 +31,7 @@ import type {
   GenerateResult,
   InspectResult,
   PushResult,
+  RefineResult,
 } from "./pipeline/results.ts";
 import {
   type CalibrateOptions,
@@ -46,7 +49,14 @@ export type { ExportOptions } from "./pipeline/export-options.ts";
 export type { ExportedModel, ExportResult, LogitCheck } from "./pipeline/export-results.ts";
 export type { Watcher } from "./pipeline/in-worker.ts";
 export type { Progress } from "./pipeline/job.ts";
-export type { CompressOptions, EvaluateOptions, GenerateOptions, InspectOptions, PushOptions } from "./pipeline/options.ts";
+export type {
+  CompressOptions,
+  EvaluateOptions,
+  GenerateOptions,
+  InspectOptions,
+  PushOptions,
+  RefineOptions,
+} from "./pipeline/options.ts";
 export type {
   CompressPlan,
   CompressResult,
@@ -55,6 +65,8 @@ export type {
   InspectResult,
   ProjectionReport,
   PushResult,
+  Refinement,
+  RefineResult,
   TaskResult,
   TextResult,
 } from "./pipeline/results.ts";
@@ -74,6 +86,11 @@ export async function compress(options: CompressOptions, watcher: Watcher = {}):
 /** What `compress` would do: ranks, sizes in parameters and bytes, predicted peak memory. Nothing is computed or written. */
 export async function plan(options: CompressOptions, watcher: Watcher = {}): Promise<CompressPlan> {
   return (await runInWorker("compress", { ...parseOptions(compressOptions, options), dryRun: true }, watcher)) as CompressPlan;
+}
+
+/** Trains a folder that `compress` wrote towards the dense model, into another folder. @throws as `compress` does. */
+export function refine(options: RefineOptions, watcher: Watcher = {}): Promise<RefineResult> {
+  return runInWorker("refine", parseOptions(refineOptions, options), watcher);
 }
 
 /** Perplexity of a model on texts, and its accuracy on zero-shot tasks. @throws as `compress` does. */

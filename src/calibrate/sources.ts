@@ -55,6 +55,31 @@ export async function readCalibration(sources: readonly string[], options: Calib
   return { windows, sha256: digests.length === 1 ? (digests[0] as string) : sha256(JSON.stringify([shares, digests])) };
 }
 
+/**
+ * As many windows as the texts hold, `samples` at most: sources share them in proportion to their weights, so that the text that
+ * is used up first says how many there are. @throws UsageError when a text holds none, or a file holds prompts.
+ */
+export async function readTextWindows(
+  sources: readonly string[],
+  { tokenizer, samples, window, promptOf, chatTemplate }: CalibrationOptions,
+): Promise<Calibration> {
+  const parsed = sources.map(parseSource);
+  const texts: { tokens: Uint32Array; sha256: string }[] = [];
+  for (const { file } of parsed) {
+    const source = await readSource(file, { promptOf, ...(chatTemplate ? { chat: tokenizer } : {}) });
+    if (typeof source !== "string") throw new UsageError(`${file}: holds prompts of a task; give running text`);
+    texts.push({ tokens: tokenizer.encode(source), sha256: sha256(source) });
+  }
+  const weights = parsed.reduce((sum, { weight }) => sum + weight, 0);
+  const most = parsed.map(({ weight }, i) => (Math.floor((texts[i]?.tokens.length ?? 0) / window) * weights) / weight);
+  const shares = shareOut(parsed, Math.min(samples, Math.floor(Math.min(...most))));
+  const windows = parsed.flatMap(({ file }, i) =>
+    sampleWindows(texts[i]?.tokens as Uint32Array, shares[i] as number, window, file),
+  );
+  const digests = texts.map((text) => text.sha256);
+  return { windows, sha256: digests.length === 1 ? (digests[0] as string) : sha256(JSON.stringify([shares, digests])) };
+}
+
 /** @throws UsageError when there are fewer, FormatError when one is empty. */
 function samplePrompts(prompts: readonly string[], samples: number, file: string): string[] {
   if (prompts.length < samples)

@@ -6,6 +6,7 @@ import { renderFacts, renderTable, right } from "../report/table.ts";
 import { formatBytes, formatCount, formatPercent, formatSeconds } from "../report/units.ts";
 import { addOptions, COMPRESS, MEMORY, MODEL, type OutputOptions, THREADS } from "./options.ts";
 import { countKinds, renderBlocks } from "./plan-table.ts";
+import { refinementFacts } from "./refine.ts";
 import { print, runWatched } from "./session.ts";
 
 type Flags = Omit<CompressOptions, "model" | "memoryBytes"> & OutputOptions & { readonly memory?: number };
@@ -60,6 +61,7 @@ function renderResult(result: CompressResult): string {
     ["kept", `${formatPercent(result.keptProjections)} of the projections, ${formatPercent(result.keptTotal)} of the model`],
     ["parameters", formatCount(result.parameters)],
     ["bytes", formatBytes(result.bytes)],
+    ...(result.refinement ? refinementFacts(result.refinement) : []),
     ["time", `${formatSeconds(result.seconds)} (${stages.join(", ")})`],
     ["peak memory", formatBytes(result.peakRssBytes)],
   ]);

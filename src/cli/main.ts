@@ -11,6 +11,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { addOpen } from "./open.ts";
 import { addPush } from "./push.ts";
+import { addRefine } from "./refine.ts";
 import { INTERRUPTED } from "./session.ts";
 import { addSweep } from "./sweep.ts";
 
@@ -37,6 +38,7 @@ function program(): Command {
     addDemo,
     addInspect,
     addCompress,
+    addRefine,
     addEvaluate,
     addGenerate,
     addExport,

@@ -1,11 +1,19 @@
 /** The options that commands share, each with its unit and default; `--help` is made from this. Defaults are the library's. */
 import { type Command, Option } from "commander";
-import { compressOptions, DEFAULT_KEEP, evaluateOptions, generateOptions, parseOptions } from "../pipeline/options.ts";
+import {
+  compressOptions,
+  DEFAULT_KEEP,
+  evaluateOptions,
+  generateOptions,
+  parseOptions,
+  refineOptions,
+} from "../pipeline/options.ts";
 import { collect, collectList, numberIn, parseBytes, wholeNumber } from "./values.ts";
 
 const ANY = "-";
 const compress = parseOptions(compressOptions, { model: ANY, out: ANY });
 const evaluate = parseOptions(evaluateOptions, { model: ANY, texts: [ANY] });
+const refine = parseOptions(refineOptions, { model: ANY, against: ANY, out: ANY, calibration: ANY });
 const generate = parseOptions(generateOptions, { model: ANY, prompt: ANY });
 
 export const MODEL =
@@ -84,11 +92,42 @@ export const COMPRESS = [
   option("--rank-multiple <n>", "round ranks down to a multiple of this")
     .argParser(wholeNumber(1))
     .default(compress.rankMultiple),
+  option("--refine <level>", "train the new weights afterwards; model: end to end against the dense model's predictions").choices(
+    ["model"],
+  ),
+  option("--refine-minutes <minutes>", "time for it at most")
+    .argParser(numberIn(0, Number.POSITIVE_INFINITY, { open: true }))
+    .default(compress.refineMinutes),
+  option("--refine-steps <n>", "end after so many steps if time does not").argParser(wholeNumber(1)),
+  option("--refine-calibration <files...>", "text to train on (default: that of --calibration), all its windows"),
   option("--include <regex>", "compress only the projections whose name matches"),
   option("--exclude <regex>", "leave the projections whose name matches"),
   option("--work-dir <folder>", "where finished blocks wait until the model is whole (default: beside the output)"),
   option("--resume", "continue a run that was interrupted"),
   option("--dry-run", "print the plan and stop"),
+];
+
+export const REFINE = [
+  option("-o, --out <folder>", "the folder to write; must not exist or be empty").makeOptionMandatory(),
+  option("--against <model>", "the dense model that it was made from").makeOptionMandatory(),
+  option(
+    "--calibration <files...>",
+    "text to train on; several, after MODEL, share the windows: FILE:WEIGHT",
+  ).makeOptionMandatory(),
+  option("--level <level>", "model: end to end against the dense model's predictions").choices(["model"]).default(refine.level),
+  option("--minutes <minutes>", "time for it at most")
+    .argParser(numberIn(0, Number.POSITIVE_INFINITY, { open: true }))
+    .default(refine.minutes),
+  option("--steps <n>", "end after so many steps if time does not").argParser(wholeNumber(1)),
+  option("--learning-rate <rate>", "the highest, of AdamW")
+    .argParser(numberIn(0, 1, { open: true }))
+    .default(refine.learningRate),
+  option("--chat-template", "render rows of conversations with the model's chat template"),
+  option("--samples <windows>", "windows of the text to use at most").argParser(wholeNumber(2)).default(refine.samples),
+  option("--window <tokens>", "length of a window").argParser(wholeNumber(2)).default(refine.window),
+  option("--seed <n>", "of the order of the windows").argParser(wholeNumber(0)).default(refine.seed),
+  option("--work-dir <folder>", "where weights and optimiser are saved every few minutes (default: beside the output)"),
+  option("--resume", "continue a run that was interrupted"),
 ];
 
 export const EVALUATE = [

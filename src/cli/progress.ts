@@ -74,8 +74,12 @@ export class ProgressDisplay {
 }
 
 /** `factorize  block 3/30  4 min 12 s left  memory 1.02 GiB, peak 1.31 GiB`. */
-export function progressLine({ stage, done, total, unit }: Progress, secondsPerUnit: number | undefined, memory: Memory): string {
+export function progressLine(
+  { stage, done, total, unit, detail }: Progress,
+  secondsPerUnit: number | undefined,
+  memory: Memory,
+): string {
   const left = secondsPerUnit === undefined ? [] : [`${formatSeconds(secondsPerUnit * (total - done))} left`];
   const used = `memory ${formatBytes(memory.now)}, peak ${formatBytes(memory.peak)}`;
-  return [stage, `${unit} ${done}/${total}`, ...left, used].join("  ");
+  return [stage, `${unit} ${done}/${total}`, ...(detail ? [detail] : []), ...left, used].join("  ");
 }

@@ -27,18 +27,25 @@ export function batchOf(run: Run, x: Tensor): Batch {
 
 /** Looks up the windows' token ids and groups them into batches, which the caller disposes of. */
 export function embedWindows(model: Model, windows: readonly Uint32Array[], holder: Holder = inMemory): Batch[] {
+  if (windows.some(({ length }) => length !== windows[0]?.length)) return embedRows(model, unequalRows(windows), holder);
+  return scope(() => batchWindows(model, model.checkpoint.read(EMBEDDING), windows, holder));
+}
+
+/** The same for windows of equal length, with the embedding table (v x d) at hand. */
+export function batchWindows(model: Model, table: Tensor, windows: readonly Uint32Array[], holder: Holder = inMemory): Batch[] {
   const length = windows[0]?.length ?? 0;
-  if (windows.some((window) => window.length !== length)) return embedRows(model, unequalRows(windows), holder);
   const positions = keep(model.architecture.positions(model.config, 0, length));
-  const sequences = Math.max(1, Math.floor(BATCH_TOKENS / length));
-  return scope(() => {
-    const table = model.checkpoint.read(EMBEDDING);
-    return Array.from({ length: Math.ceil(windows.length / sequences) }, (_, i) => {
-      const group = windows.slice(i * sequences, (i + 1) * sequences);
-      const stream = scope(() => holder.hold(embed(table, concat(group))));
-      return { run: { sequences: group.length, positions }, stream };
-    });
+  const sequences = windowsTogether(length);
+  return Array.from({ length: Math.ceil(windows.length / sequences) }, (_, i) => {
+    const group = windows.slice(i * sequences, (i + 1) * sequences);
+    const stream = scope(() => holder.hold(embed(table, concat(group))));
+    return { run: { sequences: group.length, positions }, stream };
   });
+}
+
+/** Windows of a batch. */
+export function windowsTogether(windowTokens: number): number {
+  return Math.max(1, Math.floor(BATCH_TOKENS / windowTokens));
 }
 
 /** Rows of one forward pass, each a token at a position of one of the sequences. */

@@ -1,6 +1,6 @@
 /** What the worker can be asked to do, by name. */
 import { calibrate } from "./calibrate.ts";
-import { compress } from "./compress.ts";
+import { compressRefined } from "./compress-refined.ts";
 import { evaluate } from "./evaluate.ts";
 import { exportModel } from "./export.ts";
 import { generate } from "./generate.ts";
@@ -8,11 +8,12 @@ import { inspect } from "./inspect.ts";
 import { mergeStatistics } from "./merge-statistics.ts";
 import { open } from "./open.ts";
 import { push } from "./push.ts";
+import { refine } from "./refine.ts";
 import { sweep } from "./sweep.ts";
 
 export const commands = {
   inspect,
-  compress,
+  compress: compressRefined,
   evaluate,
   generate,
   export: exportModel,
@@ -21,6 +22,7 @@ export const commands = {
   sweep,
   push,
   open,
+  refine,
 };
 
 export type Commands = typeof commands;

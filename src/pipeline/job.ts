@@ -7,6 +7,8 @@ export interface Progress {
   readonly total: number;
   /** What is counted, singular: "block", "window", "token". */
   readonly unit: string;
+  /** What else changes on the way: a loss. */
+  readonly detail?: string;
 }
 
 export interface Job {

@@ -9,6 +9,10 @@ const keep = z.number().gt(0).lte(1);
 
 /** Where nothing says how much to keep. */
 export const DEFAULT_KEEP = 0.8;
+/** One text or several, `FILE` or `FILE:WEIGHT` each. */
+const sources = z.union([z.string(), z.array(z.string()).min(1)]).transform((given) => [given].flat());
+/** A refinement takes so long at most. */
+const REFINE_MINUTES = 60;
 
 export const compressOptions = z.strictObject({
   /** A Hugging Face folder, a GGUF file or a rankfold output; else the id of a model of the hub, `owner/name[@revision]`. */
@@ -32,10 +36,7 @@ export const compressOptions = z.strictObject({
   depthGroups: count.default(1),
   seed: z.number().int().nonnegative().default(0),
   /** Calibration texts, `FILE` or `FILE:WEIGHT` each; data-free methods need none. */
-  calibration: z
-    .union([z.string(), z.array(z.string()).min(1)])
-    .transform((sources) => [sources].flat())
-    .optional(),
+  calibration: sources.optional(),
   /** Render rows with `messages`, or `instruction` and `output`, with the model's chat template. */
   chatTemplate: z.boolean().default(false),
   /** A folder of `calibrate`, instead of a calibration text. */
@@ -55,6 +56,12 @@ export const compressOptions = z.strictObject({
   order: z.enum(["elimination", "scores"]).default(METHOD_DEFAULTS.order),
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),
+  /** Training of the new weights afterwards, what `refine` does: its `level`, `minutes`, `steps` and `calibration`. */
+  refine: z.enum(["model"]).optional(),
+  refineMinutes: z.number().positive().default(REFINE_MINUTES),
+  refineSteps: count.optional(),
+  /** By default the calibration text. */
+  refineCalibration: sources.optional(),
   /** Regular expressions on tensor names. */
   include: z.string().optional(),
   exclude: z.string().optional(),
@@ -106,6 +113,31 @@ export const generateOptions = z.strictObject({
   threads: count.optional(),
 });
 
+export const refineOptions = z.strictObject({
+  /** A folder that `compress` wrote. */
+  model: z.string().min(1),
+  /** The dense model that it was made from. */
+  against: z.string().min(1),
+  out: z.string().min(1),
+  /** `model`: all weights of the blocks, end to end against the dense model's predictions. */
+  level: z.enum(["model"]).default("model"),
+  calibration: sources,
+  chatTemplate: z.boolean().default(false),
+  /** Windows at most, and tokens a window; fewer where the text is shorter. */
+  samples: count.min(2).default(1024),
+  window: count.min(2).default(512),
+  minutes: z.number().positive().default(REFINE_MINUTES),
+  /** Ends after so many steps if time does not; then the result does not depend on the machine's speed. */
+  steps: count.optional(),
+  learningRate: z.number().positive().default(2e-4),
+  /** Of the order of the windows. */
+  seed: z.number().int().nonnegative().default(0),
+  threads: count.optional(),
+  memoryBytes: count.optional(),
+  workDir: z.string().optional(),
+  resume: z.boolean().default(false),
+});
+
 export const inspectOptions = z.strictObject({ model: z.string().min(1) });
 
 export const pushOptions = z.strictObject({
@@ -122,6 +154,7 @@ export const pushOptions = z.strictObject({
 export type CompressOptions = z.input<typeof compressOptions>;
 export type EvaluateOptions = z.input<typeof evaluateOptions>;
 export type GenerateOptions = z.input<typeof generateOptions>;
+export type RefineOptions = z.input<typeof refineOptions>;
 export type InspectOptions = z.input<typeof inspectOptions>;
 export type PushOptions = z.input<typeof pushOptions>;
 

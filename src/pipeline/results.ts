@@ -35,6 +35,29 @@ export interface CompressResult {
   readonly stages: { readonly forward: number; readonly statistics: number; readonly factorize: number; readonly write: number };
   readonly peakRssBytes: number;
   readonly projections: readonly ProjectionReport[];
+  /** Only where the weights were trained afterwards. */
+  readonly refinement?: Refinement;
+}
+
+/** What training after the compression did. */
+export interface Refinement {
+  readonly level: "model";
+  readonly steps: number;
+  /** Step whose weights were written; 0 where none was better than the start. */
+  readonly bestStep: number;
+  /** Windows trained on, and held back to measure with. */
+  readonly windows: number;
+  readonly heldBack: number;
+  /** Mean KL(dense || compressed) of a held-back token, in nats. */
+  readonly divergence: { readonly before: number; readonly after: number };
+  readonly seconds: number;
+}
+
+export interface RefineResult extends Refinement {
+  readonly out: string;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly peakRssBytes: number;
 }
 
 /** What `compress --dry-run` prints: all that is known before anything is computed. */

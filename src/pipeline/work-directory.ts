@@ -55,7 +55,7 @@ export class WorkDirectory {
   static open(path: string, fingerprint: Fingerprint, layout: Layout, resume: boolean): WorkDirectory {
     if (!existsSync(join(path, FINGERPRINT))) return WorkDirectory.create(path, fingerprint, layout);
     if (!resume) throw new UsageError(`${path}: holds an unfinished run; continue it with --resume, or delete the folder`);
-    checkFingerprint(path, fingerprint);
+    checkFingerprint(path, JSON.parse(readFileSync(join(path, FINGERPRINT), "utf8")), fingerprint);
     const entries = readJournal(path);
     if (entries.length === 0)
       return new WorkDirectory(
@@ -184,8 +184,8 @@ function checkEntry(path: string, writer: SafetensorsWriter, { block, tensors, s
   );
 }
 
-function checkFingerprint(path: string, fingerprint: Fingerprint): void {
-  const saved: Fingerprint = JSON.parse(readFileSync(join(path, FINGERPRINT), "utf8"));
+/** @throws UsageError naming the first thing that differs from the run that was saved. */
+export function checkFingerprint(path: string, saved: Fingerprint, fingerprint: Fingerprint): void {
   for (const key of Object.keys({ ...saved, ...fingerprint })) {
     if (saved[key] === fingerprint[key]) continue;
     throw new UsageError(

@@ -11,6 +11,12 @@ export interface CardFacts {
   readonly version: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly calibrationSha256: string | null;
+  /** Only where the weights were trained afterwards. */
+  readonly refinement?: {
+    readonly level: string;
+    readonly bestStep: number;
+    readonly divergence: { readonly before: number; readonly after: number };
+  };
 }
 
 export function renderModelCard(facts: CardFacts, { parametersBefore }: { readonly parametersBefore: number }): string {
@@ -37,7 +43,7 @@ tags: [rankfold, low-rank, compressed]${baseModel(facts.model)}
 | parameters | ${facts.parameters.toLocaleString("en")} of ${parametersBefore.toLocaleString("en")} (${percent(facts.keptTotal)}) |
 | kept in the blocks' projections | ${percent(facts.keptProjections)} (asked for ${percent(facts.keep)}) |
 | weights | ${(facts.bytes / 1e6).toFixed(1)} MB |
-| made by | rankfold ${facts.version} |
+| made by | rankfold ${facts.version} |${refined(facts)}
 
 Calibration: ${calibration}
 
@@ -71,6 +77,14 @@ The folder is self-contained: \`modeling_rankfold.py\` is the only code, and nee
 For transformers.js and onnxruntime, \`rankfold export . --to onnx -o FOLDER\` writes an ONNX folder; for programs that know
 only the original architecture, \`--to dense\` multiplies the factors back.
 `;
+}
+
+/** A row for training after the compression. */
+function refined({ refinement }: CardFacts): string {
+  if (!refinement) return "";
+  const { level, bestStep, divergence } = refinement;
+  const change = `${divergence.before.toFixed(4)} to ${divergence.after.toFixed(4)} nats a token`;
+  return `\n| refined | \`${level}\`, ${bestStep} steps; divergence from the dense model on held-back text ${change} |`;
 }
 
 /** Between them stands what `evaluate --card` measured. */

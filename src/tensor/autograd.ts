@@ -5,7 +5,7 @@
 import { NumericsError, UnsupportedError } from "../errors.ts";
 import { type Derivative, type Recorder, scope, type Tensor, watchedBy } from "./tensor.ts";
 
-interface Step extends Derivative {
+interface Step extends Required<Pick<Derivative, "inputs" | "backward">> {
   readonly output: Tensor;
 }
 
@@ -25,11 +25,11 @@ export class Recording implements Recorder {
   }
 
   note(operation: string, output: Tensor, derivative: Derivative | undefined): void {
-    if (!derivative)
+    if (derivative && !derivative.inputs.some((input) => this.traced.has(input))) return;
+    if (!derivative?.backward)
       throw new UnsupportedError(`${operation}: has no derivative here; compute it outside of what is recorded, or give it one`);
-    if (!derivative.inputs.some((input) => this.traced.has(input))) return;
     this.traced.add(output);
-    this.steps.push({ ...derivative, output });
+    this.steps.push({ inputs: derivative.inputs, backward: derivative.backward, output });
     for (const tensor of derivative.reads ?? derivative.inputs) this.read.add(tensor);
   }
 

@@ -18,8 +18,11 @@ export interface Derivative {
   readonly inputs: readonly Tensor[];
   /** What `backward` reads; by default the inputs. */
   readonly reads?: readonly Tensor[];
-  /** The gradient of each input from that of the output; as functions where each can be worked out alone. */
-  backward(gradient: Tensor): readonly (Tensor | (() => Tensor))[];
+  /**
+   * The gradient of each input from that of the output, as functions where each can be worked out alone. Absent where nobody
+   * has asked for one yet.
+   */
+  backward?(gradient: Tensor): readonly (Tensor | (() => Tensor))[];
 }
 
 /** Told of every operation while a recording is made (autograd.ts). */
@@ -127,7 +130,7 @@ export class Tensor {
 
   /** The same values in row order, for a view that is not. */
   contiguous(): Tensor {
-    return wrap("contiguous", () => this.handle.contiguous());
+    return wrap("contiguous", () => this.handle.contiguous(), { inputs: [this], reads: [], backward: (gradient) => [gradient] });
   }
 
   /** Rows `start` up to `end` (not included), a view. */
@@ -144,7 +147,11 @@ export class Tensor {
     const length = this.shape[dimension] ?? 0;
     if (start < 0 || end < start || end > length)
       throw new ShapeError("range", `0 <= start <= end <= ${length}`, `${start}, ${end}`);
-    return wrap("range", () => this.handle.narrow(dimension, start, end - start));
+    return wrap("range", () => this.handle.narrow(dimension, start, end - start), {
+      inputs: [this],
+      reads: [],
+      backward: (gradient) => [padded(gradient, dimension, start, length - end)],
+    });
   }
 
   /** The rows that `indices` names, in that order. */
@@ -163,7 +170,7 @@ export class Tensor {
     if (ids.some((id) => id >= length)) throw new ShapeError("select", `indices below ${length}`, `${Math.max(...ids)}`);
     const list = native.Tensor.fromU32(ids, [ids.length]);
     try {
-      return wrap("select", () => this.handle.select(dimension, list));
+      return wrap("select", () => this.handle.select(dimension, list), { inputs: [this] });
     } finally {
       list.dispose();
     }
@@ -280,22 +287,40 @@ export function describe(tensor: Tensor): string {
 
 /** Joins matrices side by side. */
 export function hcat(...parts: Tensor[]): Tensor {
-  return wrap("hcat", () =>
-    native.concatenate(
-      parts.map((p) => p.handle),
-      1,
-    ),
-  );
+  return joined("hcat", parts, 1);
 }
 
 /** Stacks matrices one below the other. */
 export function vcat(...parts: Tensor[]): Tensor {
-  return wrap("vcat", () =>
-    native.concatenate(
-      parts.map((p) => p.handle),
-      0,
-    ),
-  );
+  return joined("vcat", parts, 0);
+}
+
+function joined(operation: string, parts: readonly Tensor[], dimension: 0 | 1): Tensor {
+  const handles = parts.map(({ handle }) => handle);
+  return wrap(operation, () => native.concatenate(handles, dimension), {
+    inputs: parts,
+    reads: [],
+    backward(gradient) {
+      let start = 0;
+      return parts.map((part) => {
+        start += part.shape[dimension] as number;
+        return rangeOf(gradient, dimension, start - (part.shape[dimension] as number), start);
+      });
+    },
+  });
+}
+
+function rangeOf(x: Tensor, dimension: 0 | 1, start: number, end: number): Tensor {
+  return scope(() => (dimension === 0 ? x.rowRange(start, end) : x.columnRange(start, end)).contiguous());
+}
+
+/** With so many rows or columns of zeros before and after it. */
+function padded(x: Tensor, dimension: number, before: number, after: number): Tensor {
+  return scope(() => {
+    const zeros = (length: number) => Tensor.zeros(dimension === 0 ? [length, x.columns] : [x.rows, length], x.dtype);
+    const parts = [...(before > 0 ? [zeros(before)] : []), x, ...(after > 0 ? [zeros(after)] : [])];
+    return parts.length === 1 ? x.reshape(...x.shape) : (dimension === 0 ? vcat : hcat)(...parts);
+  });
 }
 
 /**
