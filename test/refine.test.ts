@@ -79,12 +79,16 @@ describe("refine", () => {
   });
 });
 
-test("compress --refine writes the refined model alone, and says what it gained", async () => {
-  const folder = out("both");
-  const given = { model: PEQUOD, out: folder, method: "nid-i", keep: 0.6, calibration: TEXT, samples: 6, window: 128 };
-  const options = parseOptions(compressOptions, { ...given, refine: "model", refineSteps: 2 });
-  const { refinement } = (await compressRefined(options, silentJob)) as CompressResult;
-  expect(refinement?.divergence.after).toBeLessThan(refinement?.divergence.before as number);
-  expect(existsSync(`${folder}.unrefined`)).toBe(false);
-  expect(readdirSync(folder)).toContain("model.safetensors");
-});
+// nid-i stores an identity inside its factors, modegpt rotary pairs of each head's own.
+test.each(["nid-i", "modegpt"])(
+  "compress --method %s --refine writes the refined model alone, and says what it gained",
+  async (method) => {
+    const folder = out("both");
+    const given = { model: PEQUOD, out: folder, method, keep: 0.6, calibration: TEXT, samples: 6, window: 64 };
+    const options = parseOptions(compressOptions, { ...given, refine: "model", refineSteps: 2 });
+    const { refinement } = (await compressRefined(options, silentJob)) as CompressResult;
+    expect(refinement?.divergence.after).toBeLessThan(refinement?.divergence.before as number);
+    expect(existsSync(`${folder}.unrefined`)).toBe(false);
+    expect(readdirSync(folder)).toContain("model.safetensors");
+  },
+);

@@ -19,8 +19,8 @@ export async function compressRefined(options: GivenOptions, job: Job): Promise<
   if (calibration === undefined) throw new UsageError("--refine: needs text to train on; give it with --refine-calibration FILE");
   const between = `${options.out}.unrefined`;
   const compressed = await compressedAt(between, { ...rest, refineMinutes }, job);
-  const { model: against, out, chatTemplate, window, threads, memoryBytes, resume } = options;
-  const shared = { against, out, chatTemplate, window, threads, memoryBytes, resume };
+  const { model: against, out, chatTemplate, window, seed, threads, memoryBytes, resume } = options;
+  const shared = { against, out, chatTemplate, window, seed, threads, memoryBytes, resume };
   const given = { ...shared, model: between, level, calibration, minutes: refineMinutes, steps: refineSteps };
   const {
     out: _,

@@ -5,7 +5,7 @@ import { record } from "./autograd.ts";
 import { causalAttention, klDivergence, klDivergenceGradient, rmsNorm, rope, swiglu } from "./nn.ts";
 import { AdamW } from "./optimizer.ts";
 import { random } from "./random.test-helper.ts";
-import { scope, Tensor } from "./tensor.ts";
+import { hcat, scope, Tensor, vcat } from "./tensor.ts";
 
 const size = fc.integer({ min: 1, max: 37 });
 const seed = fc.integer({ min: 1, max: 1e6 });
@@ -97,6 +97,15 @@ describe("gradients agree with central differences", () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  test("ranges and joins, of constants too", () => {
+    const [x, constant] = [random(6, 9, 3), random(6, 2, 4)];
+    const rearranged = (a: Tensor) => {
+      const wide = hcat(a.columnRange(4, 9), constant.selectColumns([1, 0, 0]), a.columnRange(0, 6).contiguous());
+      return vcat(wide.rowRange(2, 6), wide);
+    };
+    expect(directionError([x], rearranged)).toBeLessThan(1e-3);
   });
 
   test("an input used twice gets the sum", () => {

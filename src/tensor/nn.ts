@@ -25,7 +25,7 @@ export function rope(x: Tensor, { cos, sin }: RopeTable): Tensor {
   }
   return wrap("rope", () => native.rope(x.handle, cos.handle, sin.handle), {
     inputs: [x],
-    reads: [],
+    reads: [cos, sin],
     backward: (dy) => [scope(() => rope(dy, { cos, sin: sin.scale(-1) }))], // back by the same angles
   });
 }
