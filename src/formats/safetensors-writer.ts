@@ -25,6 +25,8 @@ const DEFAULT_SHARD_BYTES = 4e9;
 /** The header is padded so that values start at a multiple of this. */
 const ALIGNMENT = 8;
 const PARTIAL = ".partial";
+/** Bytes that are hashed at a time. */
+const HASH_CHUNK = 1 << 22;
 
 export type WrittenDType = "f32" | "f64" | "f16" | "bf16";
 
@@ -139,7 +141,9 @@ export class SafetensorsWriter {
     const hash = createHash("sha256");
     for (const name of names) {
       const place = this.placeOf(name);
-      hash.update(readBytes(this.pathOf(place.file), place.offset, bytesOf(place)));
+      const end = place.offset + bytesOf(place);
+      for (let at = place.offset; at < end; at += HASH_CHUNK)
+        hash.update(readBytes(this.pathOf(place.file), at, Math.min(HASH_CHUNK, end - at)));
     }
     return hash.digest("hex");
   }

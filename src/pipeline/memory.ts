@@ -57,11 +57,13 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const decompositions = work.decomposes ? sites.map((readers) => Math.max(...readers.map(decompositionBytes))) : [];
   const factorize = Math.max(0, ...decompositions.map((bytes, i) => bytes + sum(grams.slice(i))));
   const weights = sum(shapes.map(({ rows, columns }) => rows * columns * f32));
-  const block = weights + Math.max(forward, factorize) + Math.min(temporaries, factorize, MOST_KEPT);
-  const table = config.vocabulary * config.hiddenSize * (f32 + BYTES.bf16);
+  const block = weights + Math.max(forward, factorize);
+  // The embeddings as they are in the file's pages, read from them, and in f32.
+  const table = config.vocabulary * config.hiddenSize * (f32 + 2 * BYTES.bf16);
+  const kept = Math.min(MOST_KEPT, Math.max(table, Math.min(temporaries, factorize)));
   const waiting = activations === "memory" ? work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
-  return started + waiting + Math.max(table, block);
+  return started + waiting + Math.max(table, kept + block);
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
