@@ -1,9 +1,9 @@
 /**
  * The tables of docs/results.md, from what `sweep` and bench/rom-protocol.mjs wrote, so that no figure is typed by hand.
  *
- *   node bench/results.mjs docs/results.md [--texts SWEEP/results.json] [--tasks ROM_FOLDER]
+ *   node bench/results.mjs docs/results.md [--texts SWEEP/results.json --calibrated wikitext2] [--tasks ROM_FOLDER]
  *
- * Fills the parts of the document between `<!-- NAME -->` and `<!-- end -->` whose source is given, and leaves the others.
+ * --calibrated names the texts of the kind that was calibrated on; averages are also made without them. Fills the parts of the document between `<!-- NAME -->` and `<!-- end -->` whose source is given, and leaves the others.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { texts: { type: "string" }, tasks: { type: "string" } },
+  options: { texts: { type: "string" }, calibrated: { type: "string", default: "" }, tasks: { type: "string" } },
 });
 const [document] = positionals;
 if (!document) {
@@ -34,7 +34,7 @@ function textParts({ protocol, dense, cells, spectra, command }) {
   const methods = [...new Set(cells.map(({ method }) => method))];
   const keeps = [...new Set(cells.map(({ keep }) => keep))].sort((a, b) => b - a);
   const names = protocol.texts.map(({ text }) => text.replace(/\.\w+$/, ""));
-  const calibrated = new Set(protocol.calibration.map(({ text }) => text.replace(/^calibration-/, "").replace(/\.\w+$/, "")));
+  const calibrated = new Set(values.calibrated.split(","));
   const others = names.flatMap((name, i) => (calibrated.has(name) ? [] : [i]));
   const perplexities = ({ texts }) => texts.map(({ perplexity }) => perplexity);
   const averages = (row) => [geometric(perplexities(row)), geometric(others.map((i) => row.texts[i].perplexity))];
@@ -45,7 +45,8 @@ function textParts({ protocol, dense, cells, spectra, command }) {
   const ofKeep = (keep) => {
     const rows = methods.flatMap((method) => cellOf(method, keep) ?? []);
     const best = heads.slice(1).map((_, i) => Math.min(...rows.map((row) => valuesOf(row)[i])));
-    const shown = (row) => valuesOf(row).map((value, i) => (value === best[i] ? `**${number(value)}**` : number(value)));
+    const shown = (row) =>
+      valuesOf(row).map((value, i) => (rows.length > 1 && value === best[i] ? `**${number(value)}**` : number(value)));
     const body = [["dense", ...valuesOf(dense).map(number)], ...rows.map((row) => [`\`${row.method}\``, ...shown(row)])];
     const kept = (100 * rows[0].keptTotal).toFixed(1);
     return `#### keep ${keep}: ${kept} % of the whole model\n\n${table(heads, body)}`;
@@ -104,7 +105,7 @@ function taskParts(folder) {
 
 let text = readFileSync(document, "utf8");
 for (const [name, content] of Object.entries(parts)) {
-  const part = new RegExp(`(<!-- ${name} -->\n)[^]*?(\n<!-- end -->)`);
-  text = text.replace(part, (_, begin, end) => `${begin}\n${content}\n${end}`);
+  const part = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- end -->)`);
+  text = text.replace(part, (_, begin, end) => `${begin}\n${content}\n\n${end}`);
 }
 writeFileSync(document, text);
