@@ -43,23 +43,30 @@ describe("refine", () => {
     expect(readFileSync(join(whole, "README.md"), "utf8")).toContain("| refined |");
   });
 
-  test("an interrupted refinement goes on to the same bytes", async () => {
-    const broken = out("broken");
+  test("block by block it comes closer too", async () => {
+    const result = await refine({ out: out("blocks"), level: "block", learningRate: 2e-4 });
+    expect(result).toMatchObject({ level: "block", steps: 18, bestStep: 18 });
+    expect(result.divergence.after).toBeLessThan(result.divergence.before);
+  });
+
+  test.each(["model", "block"] as const)("%s: an interrupted refinement goes on to the same bytes", async (level) => {
+    const [unbroken, broken] = [level === "model" ? whole : out("unbroken"), out("broken")];
+    if (level === "block") await refine({ out: unbroken, level });
     let isEnough = false;
     const impatient: Job = {
       ...silentJob,
       progress({ stage, done }) {
-        isEnough ||= stage === "refine" && done === 1;
+        isEnough ||= stage === "refine" && done === (level === "model" ? 1 : 4); // in the second step, or block
       },
       checkpoint() {
         if (isEnough) throw new InterruptedError("interrupted");
       },
     };
-    await expect(refine({ out: broken }, impatient)).rejects.toThrow("interrupted: step 1 is saved");
-    await expect(refine({ out: broken })).rejects.toThrow("--resume");
-    await expect(refine({ out: broken, resume: true, learningRate: 2e-3 })).rejects.toThrow("learningRate");
-    await refine({ out: broken, resume: true });
-    expect(weightBytes(broken).equals(weightBytes(whole))).toBe(true);
+    await expect(refine({ out: broken, level }, impatient)).rejects.toThrow(/^interrupted: step [13] is saved/);
+    await expect(refine({ out: broken, level })).rejects.toThrow("--resume");
+    await expect(refine({ out: broken, level, resume: true, learningRate: 2e-3 })).rejects.toThrow("learningRate");
+    await refine({ out: broken, level, resume: true });
+    expect(weightBytes(broken).equals(weightBytes(unbroken))).toBe(true);
     expect(existsSync(`${broken}.refinement`)).toBe(false);
   });
 

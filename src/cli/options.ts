@@ -114,11 +114,13 @@ export const REFINE = [
     "--calibration <files...>",
     "text to train on; several, after MODEL, share the windows: FILE:WEIGHT",
   ).makeOptionMandatory(),
-  option("--level <level>", "model: end to end against the dense model's predictions").choices(["model"]).default(refine.level),
+  option("--level <level>", "block: block by block against the dense one's outputs; model: end to end against its predictions")
+    .choices(["block", "model"])
+    .default(refine.level),
   option("--minutes <minutes>", "time for it at most")
     .argParser(numberIn(0, Number.POSITIVE_INFINITY, { open: true }))
     .default(refine.minutes),
-  option("--steps <n>", "end after so many steps if time does not").argParser(wholeNumber(1)),
+  option("--steps <n>", "end after so many steps (block: of each block) if time does not").argParser(wholeNumber(1)),
   option("--learning-rate <rate>", "the highest, of AdamW")
     .argParser(numberIn(0, 1, { open: true }))
     .default(refine.learningRate),

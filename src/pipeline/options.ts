@@ -57,7 +57,7 @@ export const compressOptions = z.strictObject({
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),
   /** Training of the new weights afterwards, what `refine` does: its `level`, `minutes`, `steps` and `calibration`. */
-  refine: z.enum(["model"]).optional(),
+  refine: z.enum(["block", "model"]).optional(),
   refineMinutes: z.number().positive().default(REFINE_MINUTES),
   refineSteps: count.optional(),
   /** By default the calibration text. */
@@ -119,15 +119,18 @@ export const refineOptions = z.strictObject({
   /** The dense model that it was made from. */
   against: z.string().min(1),
   out: z.string().min(1),
-  /** `model`: all weights of the blocks, end to end against the dense model's predictions. */
-  level: z.enum(["model"]).default("model"),
+  /**
+   * `model`: all weights of the blocks, end to end against the dense model's predictions. `block`: block by block, against the
+   * dense block's output.
+   */
+  level: z.enum(["block", "model"]).default("model"),
   calibration: sources,
   chatTemplate: z.boolean().default(false),
   /** Windows at most, and tokens a window; fewer where the text is shorter. */
   samples: count.min(2).default(1024),
   window: count.min(2).default(512),
   minutes: z.number().positive().default(REFINE_MINUTES),
-  /** Ends after so many steps if time does not; then the result does not depend on the machine's speed. */
+  /** Ends after so many steps (`block`: of each block) if time does not; then the result does not depend on the machine's speed. */
   steps: count.optional(),
   learningRate: z.number().positive().default(2e-4),
   /** Of the order of the windows. */

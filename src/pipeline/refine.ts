@@ -11,7 +11,8 @@ import { SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { storage } from "../formats/storage.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { modelTensors } from "../models/weights.ts";
-import { Course, type Position } from "../refine/course.ts";
+import { BlockCourse } from "../refine/block-course.ts";
+import { type Course, EndToEndCourse, type Position } from "../refine/course.ts";
 import { restoreTensors, savedTensors } from "../refine/saved.ts";
 import { readStudent, storedStudent } from "../refine/student.ts";
 import { Teacher } from "../refine/teacher.ts";
@@ -100,11 +101,13 @@ function train(
   const teacher = new Teacher(dense, windows);
   const training = new Training(readStudent(model), teacher);
   const dtype = formatsOf(model)[0] as DType;
-  const course = new Course(training, teacher, { windows, heldBack, learningRate, seconds: 60 * minutes, steps, seed, dtype });
+  const plan = { windows, heldBack, learningRate, seconds: 60 * minutes, steps, seed, dtype };
+  const course =
+    level === "block" ? new BlockCourse(training, dense, teacher, plan) : new EndToEndCourse(training, teacher, plan);
   if (state.position) resume(state, training, course);
   const save = () => state.save(course.position, [...savedTensors(training, course)]);
   try {
-    course.run(watcherOf(options, save, job));
+    course.run(watcherOf(options, dense.config.blocks, save, job));
   } catch (error) {
     if (!(error instanceof InterruptedError)) throw error;
     save();
@@ -122,17 +125,20 @@ function resume(state: RefinementState, training: Training, course: Course): voi
   Object.assign(course.position, state.position);
 }
 
-function watcherOf({ minutes, steps }: Options, save: () => void, job: Job) {
+function watcherOf({ minutes, steps, level }: Options, blocks: number, save: () => void, job: Job) {
   let saved = stopwatch();
   const rounded = (divergence: number) => divergence.toFixed(4);
   return {
     checkpoint: job.checkpoint,
     onStep(position: Readonly<Position>, divergence: number) {
       const held = `held back ${rounded(position.last)} (${rounded(position.start)} at first)`;
-      const detail = `KL ${rounded(divergence)}, ${held}`;
+      const detail = `loss ${rounded(divergence)}, ${held}`;
       const byClock = { done: Math.round(position.seconds), total: Math.round(60 * minutes), unit: "second" };
-      const count = steps === undefined ? byClock : { done: position.step, total: steps, unit: "step" };
+      const total = (steps ?? 0) * (level === "block" ? blocks : 1);
+      const count = steps === undefined ? byClock : { done: position.step, total, unit: "step" };
       job.progress({ stage: "refine", ...count, detail });
+    },
+    onWhole() {
       if (saved() < SAVE_SECONDS) return;
       save();
       saved = stopwatch();

@@ -4,9 +4,10 @@
  */
 import { windowsTogether } from "../models/forward.ts";
 import { shuffled } from "../random.ts";
-import { type DType, dispose, keep, scope, type Tensor } from "../tensor/index.ts";
+import { type DType, dispose, type Tensor } from "../tensor/index.ts";
 import { divergenceOver } from "./divergence.ts";
-import { mapTensors, type Student } from "./student.ts";
+import { relativeRate } from "./schedule.ts";
+import { type Snapshot, snapshotOf } from "./student.ts";
 import type { Teacher } from "./teacher.ts";
 import type { Training } from "./training.ts";
 
@@ -14,10 +15,6 @@ import type { Training } from "./training.ts";
 const MEASURE_EVERY = 20;
 /** Measurements in a row without a gain that end the training. */
 const PATIENCE = 5;
-/** Steps over which the learning rate rises to its highest. */
-const WARMUP = 10;
-/** The learning rate at the end, relative to the highest. */
-const LAST_RATE = 0.05;
 /** Windows whose dense states are computed together: each time the whole dense model is read. */
 const TEACHER_WINDOWS = 32;
 
@@ -49,22 +46,36 @@ export interface Position {
   stale: number;
   /** Step of the last measurement; -1 before the first. */
   measured: number;
+  /** Where blocks are trained one by one: those that are done. */
+  blocks: number;
+}
+
+export function startPosition(): Position {
+  return { step: 0, seconds: 0, start: 0, best: 0, last: 0, bestStep: 0, stale: 0, measured: -1, blocks: 0 };
 }
 
 export interface CourseWatcher {
   /** Between parts of a step. */
   checkpoint(): void;
-  /** After a step: its divergence on the windows it saw. */
-  onStep(position: Readonly<Position>, divergence: number): void;
+  /** After a step: its loss on the windows it saw. */
+  onStep(position: Readonly<Position>, loss: number): void;
+  /** Wherever what is there now can be saved, and gone on from. */
+  onWhole(): void;
   /** After a measurement. */
   onMeasured(position: Readonly<Position>): void;
 }
 
-/** Blocks and final norm as they would be written. */
-export type Snapshot = Pick<Student, "blocks" | "norm">;
+/** A training of one kind, from its start or from where an earlier run stopped. */
+export interface Course {
+  readonly position: Position;
+  /** The best weights so far, in the written dtype. */
+  readonly best: Snapshot;
+  /** Trains to the end; what it throws leaves the position and the weights as they were after the last whole step. */
+  run(watcher: CourseWatcher): void;
+}
 
-export class Course {
-  readonly position: Position = { step: 0, seconds: 0, start: 0, best: 0, last: 0, bestStep: 0, stale: 0, measured: -1 };
+export class EndToEndCourse implements Course {
+  readonly position = startPosition();
   /** The best so far in the written dtype. */
   best: Snapshot;
   private readonly order: readonly number[];
@@ -76,10 +87,9 @@ export class Course {
   ) {
     const { windows, heldBack } = options;
     this.order = windows.map((_, i) => i).filter((i) => !heldBack.includes(i));
-    this.best = this.snapshot();
+    this.best = snapshotOf(training.student, options.dtype);
   }
 
-  /** Trains to the end; what it throws leaves the position and the weights as they were after the last whole step. */
   run(watcher: CourseWatcher): void {
     const { position } = this;
     const before = position.seconds;
@@ -98,6 +108,7 @@ export class Course {
       const divergence = this.advance(watcher);
       spend();
       watcher.onStep(position, divergence);
+      watcher.onWhole();
     }
   }
 
@@ -106,7 +117,7 @@ export class Course {
     const { windows, learningRate } = this.options;
     const indices = this.windowsOf(this.position.step);
     if (indices.some((index) => !this.teacher.has(index))) this.teacher.prepare(this.upcoming(), checkpoint);
-    const rate = { step: this.position.step + 1, learningRate: learningRate * this.relativeRate() };
+    const rate = { step: this.position.step + 1, learningRate: learningRate * relativeRate(this.position.step, this.progress()) };
     const divergence = this.training.step({ windows, indices }, rate, checkpoint);
     this.position.step++;
     return divergence;
@@ -120,12 +131,6 @@ export class Course {
 
   private isOver(): boolean {
     return this.progress() >= 1 || this.position.seconds >= this.options.seconds || this.position.stale >= PATIENCE;
-  }
-
-  /** Linear up, then half a cosine down (Loshchilov and Hutter 2017, arXiv:1608.03983). */
-  private relativeRate(): number {
-    const up = Math.min((this.position.step + 1) / WARMUP, 1);
-    return up * (LAST_RATE + ((1 - LAST_RATE) * (1 + Math.cos(Math.PI * this.progress()))) / 2);
   }
 
   /** The windows of a step: every window once before any comes again, in another order each time. */
@@ -161,13 +166,6 @@ export class Course {
     if (divergence >= position.best) return;
     Object.assign(position, { best: divergence, bestStep: position.step, stale: 0 });
     dispose(this.best);
-    this.best = this.snapshot();
-  }
-
-  private snapshot(): Snapshot {
-    const { blocks, norm } = this.training.student;
-    // A handle of its own, for the weights themselves are freed when they move.
-    const copy = (tensor: Tensor) => keep(scope(() => tensor.to(this.options.dtype).reshape(...tensor.shape)));
-    return { blocks: blocks.map((weights) => mapTensors(weights, copy)), norm: copy(norm) };
+    this.best = snapshotOf(this.training.student, this.options.dtype);
   }
 }

@@ -1,7 +1,7 @@
 /** All tensors of a training under names, to be saved and taken up again: weights, moments of the optimiser, best weights. */
 import { AdamW, dispose, keep, type Tensor } from "../tensor/index.ts";
-import type { Course, Snapshot } from "./course.ts";
-import { mapTensors } from "./student.ts";
+import type { Course } from "./course.ts";
+import { mapTensors, type Snapshot } from "./student.ts";
 import type { Training } from "./training.ts";
 
 /** A tensor that is made when it is written. */

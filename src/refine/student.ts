@@ -3,7 +3,7 @@ import { readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Linear, LowRank } from "../models/model.ts";
 import { blockPrefix, EMBEDDING, FINAL_NORM, readBlock, storedTensors } from "../models/weights.ts";
-import { keep, scope, Tensor } from "../tensor/index.ts";
+import { type DType, keep, scope, Tensor } from "../tensor/index.ts";
 
 export interface Student {
   readonly model: Model;
@@ -72,6 +72,16 @@ export function mapTensors(block: BlockWeights, change: (tensor: Tensor, key: st
     linears: new Map([...block.linears].map(changed)),
     vectors: new Map([...block.vectors].map(([name, tensor]) => [name, change(tensor, name)])),
   };
+}
+
+/** Blocks and final norm at one moment. */
+export type Snapshot = Pick<Student, "blocks" | "norm">;
+
+/** A copy in the dtype that will be written, which lives until it is disposed of. */
+export function snapshotOf({ blocks, norm }: Student, dtype: DType): Snapshot {
+  // A handle of its own, for the weights themselves are freed when they move.
+  const copy = (tensor: Tensor) => keep(scope(() => tensor.to(dtype).reshape(...tensor.shape)));
+  return { blocks: blocks.map((weights) => mapTensors(weights, copy)), norm: copy(norm) };
 }
 
 /** The tensors of a block that training moves: all but right factors whose last rows are an identity in disguise. */

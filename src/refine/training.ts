@@ -9,6 +9,12 @@ import type { Teacher } from "./teacher.ts";
 /** As is usual for language models; the squares of gradients are forgotten sooner than by Adam's own 0.999. */
 const ADAMW = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 };
 
+export interface Step {
+  /** Its number, from 1. */
+  readonly step: number;
+  readonly learningRate: number;
+}
+
 export class Training {
   readonly student: Student;
   private readonly teacher: Teacher;
@@ -22,24 +28,24 @@ export class Training {
 
   /**
    * Moves every weight once; gives the divergence before it, nats a token.
-   * @param step its number, from 1
    * @param between called between blocks while nothing has moved
    */
-  step(chosen: Chosen, { step, learningRate }: { step: number; learningRate: number }, between: () => void): number {
-    const moved = (place: Place, gradients: ReadonlyMap<Tensor, Tensor>) => (tensor: Tensor, key: string) => {
+  step(chosen: Chosen, step: Step, between: () => void): number {
+    return backward(this.student, this.teacher, chosen, (place, gradients) => this.move(place, gradients, step), between);
+  }
+
+  /** Moves the weights of one place along their gradients. */
+  move(place: Place, gradients: ReadonlyMap<Tensor, Tensor>, { step, learningRate }: Step): void {
+    const moved = (tensor: Tensor, key: string) => {
       const gradient = gradients.get(tensor);
       if (!gradient) return tensor;
       const next = keep(this.ruleOf(`${place}.${key}`, tensor).step(tensor, gradient, step, { ...ADAMW, learningRate }));
       tensor.dispose();
       return next;
     };
-    const visit = (place: Place, gradients: ReadonlyMap<Tensor, Tensor>) => {
-      const move = moved(place, gradients);
-      const { student } = this;
-      if (place === "norm") student.norm = move(student.norm, "weight");
-      else student.blocks[place] = mapTensors(student.blocks[place] as BlockWeights, move);
-    };
-    return backward(this.student, this.teacher, chosen, visit, between);
+    const { student } = this;
+    if (place === "norm") student.norm = moved(student.norm, "weight");
+    else student.blocks[place] = mapTensors(student.blocks[place] as BlockWeights, moved);
   }
 
   private ruleOf(key: string, { size }: Tensor): AdamW {
