@@ -49,7 +49,15 @@ export function problem(m: number, n: number, options: ProblemOptions = {}): Pro
   const feature = (j: number) => inputScale * (0.1 + Math.abs(Math.sin(1 + 5 * j)));
   const weight = randomMatrix(m, n, seed, (value) => weightScale * value);
   const inputs = randomMatrix(tokens, n, seed + 1000, (value, j) => feature(j) * (value + shift)); // N x n
-  return { weight, statistics: statisticsOf(inputs), X: inputs.T };
+  return { weight, statistics: statisticsOf(inputs), gradients: gradientsOf(m, seed), X: inputs.T };
+}
+
+/** Gram matrix of gradients at m outputs, some of which the loss hardly feels. */
+function gradientsOf(m: number, seed: number): Tensor {
+  return scope(() => {
+    const gradients = randomMatrix(2 * m, m, seed + 2000, (value, i) => value / (1 + i)); // N x m
+    return gradients.T.matmul(gradients);
+  });
 }
 
 /** What calibration sums over the rows of `inputs`, N x n. */

@@ -1,7 +1,8 @@
 /**
  * Statistics on disk: one safetensors file a block, and `statistics.json` that says of which model and texts they are.
  * For each site `<site>.gram` (the lower triangle of sum x x^T, row by row) and `<site>.moments` (3 x n: sum of x, sum of |x|,
- * largest |x|), all f64 and not divided by the token count, so that the statistics of several texts add up.
+ * largest |x|), all f64 and not divided by the token count, so that the statistics of several texts add up. Where asked for,
+ * another file a block with `<projection>.gradients`, the lower triangle of sum g g^T of the gradients at its output, f32.
  */
 import { createHash } from "node:crypto";
 import {
@@ -22,9 +23,10 @@ import { readJson } from "../formats/json.ts";
 import { SafetensorsFile } from "../formats/safetensors.ts";
 import { SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { storage } from "../formats/storage.ts";
+import type { InputStatistics } from "../methods/method.ts";
 import { scope, symmetric, type Tensor } from "../tensor/index.ts";
 import { inputStatistics, type SiteStatistics } from "./statistics.ts";
-import { parseManifest, type StatisticsManifest } from "./statistics-manifest.ts";
+import { parseManifest, type StatisticsManifest, type StoredFile } from "./statistics-manifest.ts";
 
 export const MANIFEST = "statistics.json";
 const ACTIVATIONS = "activations";
@@ -40,9 +42,12 @@ export interface StoredSums {
 }
 
 /** Writes a folder of statistics; it has its name once it is whole. */
+const numbered = (block: number) => String(block).padStart(5, "0");
+
 export class StatisticsWriter {
   private readonly partial: string;
-  private readonly files: { file: string; sha256: string }[] = [];
+  private readonly files: StoredFile[] = [];
+  private readonly gradients: StoredFile[] = [];
 
   /** @throws UsageError when the folder exists and is not empty. */
   constructor(private readonly out: string) {
@@ -55,20 +60,29 @@ export class StatisticsWriter {
 
   /** Writes the next block's sums. */
   save(sites: ReadonlyMap<string, StoredSums>): void {
-    const file = `block-${String(this.files.length).padStart(5, "0")}.safetensors`;
     const tensors = [...sites].flatMap(([site, { triangle, moments }]): [string, Tensor][] => [
       [`${site}.gram`, triangle],
       [`${site}.moments`, moments],
     ]);
-    const layout = tensors.map(([name, { shape }]) => ({ name, shape, dtype: "f64" as const }));
+    this.files.push(this.write(`block-${numbered(this.files.length)}.safetensors`, tensors, "f64"));
+  }
+
+  /** Writes the Gram matrices (lower triangles) of a block's output gradients, by projection; the last block comes first. */
+  saveGradients(block: number, triangles: ReadonlyMap<string, Tensor>): void {
+    const tensors = [...triangles].map(([name, triangle]): [string, Tensor] => [`${name}.gradients`, triangle.to("f32")]);
+    this.gradients[block] = this.write(`gradients-${numbered(block)}.safetensors`, tensors, "f32");
+  }
+
+  private write(file: string, tensors: readonly [string, Tensor][], dtype: "f64" | "f32"): StoredFile {
+    const layout = tensors.map(([name, { shape }]) => ({ name, shape, dtype }));
     const writer = SafetensorsWriter.create(this.partial, { tensors: layout, file });
     for (const [name, tensor] of tensors) writer.write(name, tensor);
     writer.finish();
-    this.files.push({ file, sha256: hashFile(join(this.partial, file)) });
+    return { file, sha256: hashFile(join(this.partial, file)) };
   }
 
   finish(manifest: Omit<StatisticsManifest, "files">): StatisticsManifest {
-    const whole = { ...manifest, files: this.files };
+    const whole = { ...manifest, files: this.files, ...(this.gradients.length > 0 ? { gradients: this.gradients } : {}) };
     storage(this.out, () => {
       rmSync(this.activationsFile, { force: true });
       writeFileSync(join(this.partial, MANIFEST), `${JSON.stringify(whole, null, 2)}\n`, { flush: true });
@@ -105,7 +119,12 @@ export class StatisticsFolder {
 
   /** @throws FormatError when the block's file is missing or damaged. */
   block(index: number): StoredBlock {
-    const { file, sha256 } = this.manifest.files[index] ?? this.noBlock(index);
+    const gradients = this.manifest.gradients?.[index];
+    const sums = this.checked(this.manifest.files[index] ?? this.noBlock(index));
+    return new StoredBlock(sums, this.manifest.tokens, gradients && this.checked(gradients));
+  }
+
+  private checked({ file, sha256 }: StoredFile): SafetensorsFile {
     const path = join(this.path, file);
     if (!existsSync(path))
       throw new FormatError(path, `expected this file, which ${MANIFEST} lists, found none; calibrate again`);
@@ -114,7 +133,7 @@ export class StatisticsFolder {
         path,
         `expected the SHA-256 that ${MANIFEST} says, got another; the file is damaged, calibrate again`,
       );
-    return new StoredBlock(new SafetensorsFile(path), this.manifest.tokens);
+    return new SafetensorsFile(path);
   }
 
   private noBlock(index: number): never {
@@ -127,6 +146,7 @@ export class StoredBlock implements SiteStatistics {
   constructor(
     private readonly file: SafetensorsFile,
     private readonly tokens: number,
+    private readonly gradients?: SafetensorsFile | undefined,
   ) {}
 
   /** Sites in the order of the file. */
@@ -146,17 +166,26 @@ export class StoredBlock implements SiteStatistics {
     return { triangle, moments };
   }
 
-  statistics(site: string, where: string) {
+  statistics(site: string, where: string): InputStatistics {
     return scope(() => {
       const { triangle, moments } = this.sums(site);
       if (!triangle.isFinite() || !moments.isFinite())
         throw new FormatError(this.file.path, `${where}, ${site}: expected finite sums, got NaN or infinity; calibrate again`);
-      return inputStatistics(symmetric(triangle, moments.columns), moments.toFloat64Array(), this.tokens);
+      const summed = inputStatistics(symmetric(triangle, moments.columns), moments.toFloat64Array(), this.tokens);
+      return this.gradients ? { ...summed, outputGradients: (projection) => this.outputGradients(projection) } : summed;
+    });
+  }
+
+  private outputGradients(projection: string): Tensor {
+    return scope(() => {
+      const triangle = (this.gradients as SafetensorsFile).read(`${projection}.gradients`);
+      return symmetric(triangle.to("f64"), Math.round((Math.sqrt(8 * triangle.size + 1) - 1) / 2));
     });
   }
 
   close(): void {
     this.file.close();
+    this.gradients?.close();
   }
 }
 

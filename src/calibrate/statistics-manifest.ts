@@ -14,6 +14,11 @@ export interface CalibrationText {
   readonly samples: number;
 }
 
+export interface StoredFile {
+  readonly file: string;
+  readonly sha256: string;
+}
+
 export interface StatisticsManifest {
   readonly format: typeof STATISTICS_FORMAT;
   /** Version of rankfold that made it. */
@@ -26,7 +31,9 @@ export interface StatisticsManifest {
   /** A few windows of token ids, for allocators that measure what a replacement does to the predictions. */
   readonly probes?: readonly (readonly number[])[];
   /** By block. */
-  readonly files: readonly { readonly file: string; readonly sha256: string }[];
+  readonly files: readonly StoredFile[];
+  /** By block; absent where gradients were not asked for. */
+  readonly gradients?: readonly StoredFile[];
 }
 
 /** @throws FormatError naming the first key that is missing or wrong. */
@@ -45,6 +52,7 @@ export function parseManifest(file: string, json: JsonObject): StatisticsManifes
   check("window", isCount(json.window), "a whole number");
   check("tokens", isCount(json.tokens), "a whole number");
   check("files", isListOf(json.files, isFile), "plain file names with their SHA-256");
+  check("gradients", json.gradients === undefined || isListOf(json.gradients, isFile), "plain file names with their SHA-256");
   return json as unknown as StatisticsManifest;
 }
 
@@ -56,7 +64,9 @@ export function mergeManifests(a: StatisticsManifest, b: StatisticsManifest): St
     throw new UsageError(`merge: expected windows of one length, got ${a.window} and ${b.window} tokens; calibrate one again`);
   const twice = b.texts.find(({ sha256 }) => a.texts.some((text) => text.sha256 === sha256));
   if (twice) throw new UsageError(`merge: ${twice.text} is in both statistics and would count twice; leave one out`);
-  return { ...a, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens };
+  // Gradients are those of a few windows of one text: those of two do not add up to those of both.
+  const { gradients: _, ...sums } = a;
+  return { ...sums, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens };
 }
 
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) > 0;

@@ -79,6 +79,9 @@ export const COMPRESS = [
   option("--gamma <fraction>", "asvd-iii: exponent of the Gram matrix's eigenvalues; 0.5 is asvd-ii, 0 is svd")
     .argParser(numberIn(0, 1))
     .default(compress.gamma),
+  option("--shrinkage <fraction>", "kfac: share of the identity in the metric of the outputs; 1 is svd-llm")
+    .argParser(numberIn(0, 1, { open: true }))
+    .default(compress.shrinkage),
   option("--mu <factor>", "ridge: added to the Gram matrix's diagonal, relative to its mean")
     .argParser(numberIn(0, Number.POSITIVE_INFINITY))
     .default(compress.mu),

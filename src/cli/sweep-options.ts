@@ -22,6 +22,7 @@ export const CALIBRATE = [
   ...COMPRESS.filter((shared) => shared.attributeName() === "chatTemplate"),
   samples().default(calibrate.samples),
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(calibrate.window),
+  option("--gradients", "also the loss's gradients at the outputs of projections, which kfac reads"),
 ];
 
 export const MERGE = [out("the folder to write; must not exist or be empty")];
@@ -37,6 +38,7 @@ const SHARED = [
   "alpha",
   "scale",
   "gamma",
+  "shrinkage",
   "mu",
   "center",
   "order",

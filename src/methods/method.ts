@@ -26,12 +26,16 @@ export interface InputStatistics {
   readonly meanAbs: Float64Array;
   /** Largest |x|, n values. */
   readonly maxAbs: Float64Array;
+  /** `Projection.gradients` of a projection of the site, by its name in the block; where they were summed. */
+  readonly outputGradients?: ((projection: string) => Tensor) | undefined;
 }
 
 export interface Projection {
   /** W, m x n (out x in), f64, so that y = W x. */
   readonly weight: Tensor;
   readonly statistics: InputStatistics;
+  /** sum of g g^T of the loss's gradients g at y, m x m, f64; for methods whose `needs` name it. */
+  readonly gradients?: Tensor | undefined;
 }
 
 /** What a method makes of one projection: factors of any rank, from one decomposition where the mathematics allows. */
@@ -54,7 +58,7 @@ export interface Decomposition {
   factors(rank: number): Factors;
 }
 
-export type Statistic = "gram" | "moments";
+export type Statistic = "gram" | "moments" | "gradients";
 
 /** Every number a method may be given; each reads those that it names in its header. */
 export interface MethodOptions {
@@ -66,6 +70,8 @@ export interface MethodOptions {
   readonly nesting: number;
   /** ASVD-III: exponent of the Gram matrix's eigenvalues, in [0, 1]; 1/2 is ASVD-II, 0 the plain SVD. */
   readonly gamma: number;
+  /** K-FAC: share of the identity in the metric of the outputs, in (0, 1]; 1 is svd-llm. */
+  readonly shrinkage: number;
   /** Ridge: what is added to the Gram matrix's diagonal, relative to its mean, >= 0. */
   readonly mu: number;
   /** ROM: output features as they are, centerd with the bias that this calls for, or centerd without it as published. */
@@ -79,10 +85,17 @@ export const METHOD_DEFAULTS: MethodOptions = {
   scale: "abs-mean",
   nesting: 0.95,
   gamma: 0.25,
+  shrinkage: 0.5,
   mu: 0.01,
   center: "none",
   order: "elimination",
 };
+
+/** Those among other options. */
+export function methodOptions(options: MethodOptions): MethodOptions {
+  const names = Object.keys(METHOD_DEFAULTS) as (keyof MethodOptions)[];
+  return Object.fromEntries(names.map((name) => [name, options[name]])) as unknown as MethodOptions;
+}
 
 export interface Method {
   /** What the user types; also the file's name. */

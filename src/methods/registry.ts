@@ -4,6 +4,7 @@ import { nearestName } from "../nearest-name.ts";
 import { asvd } from "./asvd.ts";
 import { asvdII } from "./asvd-ii.ts";
 import { asvdIII } from "./asvd-iii.ts";
+import { kfac } from "./kfac.ts";
 import type { Method } from "./method.ts";
 import { modegpt } from "./modegpt.ts";
 import { nidI } from "./nid-i.ts";
@@ -15,7 +16,21 @@ import { rom } from "./rom.ts";
 import { svd } from "./svd.ts";
 import { svdLlm } from "./svd-llm.ts";
 
-export const METHODS: readonly Method[] = [svd, asvd, svdLlm, asvdII, asvdIII, nsvdI, nsvdII, nidI, nidII, ridge, rom, modegpt];
+export const METHODS: readonly Method[] = [
+  svd,
+  asvd,
+  svdLlm,
+  asvdII,
+  asvdIII,
+  nsvdI,
+  nsvdII,
+  nidI,
+  nidII,
+  ridge,
+  rom,
+  kfac,
+  modegpt,
+];
 
 /** @throws UsageError naming the known methods. */
 export function methodNamed(name: string): Method {

@@ -14,6 +14,9 @@ const REDUNDANT = /rotary_emb\.inv_freq$/;
 /** A block's prefix in tensor names. */
 export const blockPrefix = (block: number) => `model.layers.${block}.`;
 
+/** A projection's name without its block's prefix. */
+export const nameInBlock = (name: string) => name.replace(/^model\.layers\.\d+\./, "");
+
 /** The block of a tensor or projection. */
 export const blockOf = (name: string) => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1]);
 

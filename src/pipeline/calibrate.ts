@@ -1,6 +1,7 @@
 /** `calibrate`: runs texts through a model once and stores the sums that methods need, so that many runs can share them. */
 import { basename } from "node:path";
 import type { z } from "zod";
+import { sumOutputGradients } from "../calibrate/output-gradients.ts";
 import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import { SiteSums } from "../calibrate/statistics.ts";
 import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
@@ -28,8 +29,8 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   const model = await loadModel(options.model, job);
   const calibration = await readCalibrationOf(model, options, job);
   const texts = [calibrationText(options.calibration, calibration)];
-  const { out, window, memoryBytes } = options;
-  const manifest = sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
+  const { out, window, memoryBytes, gradients } = options;
+  const manifest = sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
   return calibrateResult(options.out, manifest, elapsed());
 }
 
@@ -70,10 +71,13 @@ export interface Sums {
   /** Tokens a window; of a prompt, at most. */
   readonly window: number;
   readonly memoryBytes?: number | undefined;
+  /** Also the gradients at the outputs of projections. */
+  readonly gradients?: boolean;
 }
 
 /** Runs the windows through the dense model and stores the sums of every site. */
-export function sumWindows(model: Model, { out, windows, texts, window, memoryBytes }: Sums, job: Job): StatisticsManifest {
+export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManifest {
+  const { out, windows, texts, window, memoryBytes } = sums;
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
@@ -89,6 +93,7 @@ export function sumWindows(model: Model, { out, windows, texts, window, memoryBy
       job.progress({ stage: "calibrate", done: block, total: model.config.blocks, unit: "block" });
       scope(() => sumBlock(model, block, batches, writer, job));
     }
+    if (sums.gradients) sumGradients(model, windows, writer, job);
     return writer.finish({ ...manifestOf(model, texts, { window, tokens }), probes: probesOf(windows) });
   } catch (error) {
     writer.remove();
@@ -97,6 +102,33 @@ export function sumWindows(model: Model, { out, windows, texts, window, memoryBy
     disposeBatches(batches);
     holder.close();
   }
+}
+
+/** Windows of which gradients are taken: enough to tell the directions that matter, and four times a forward pass each. */
+const GRADIENT_TOKENS = 8192;
+
+function sumGradients(model: Model, windows: readonly Uint32Array[], writer: StatisticsWriter, job: Job): void {
+  const holder = holderFor("disk", writer.activationsFile);
+  try {
+    sumOutputGradients(model, {
+      windows: spread(windows, GRADIENT_TOKENS),
+      holder,
+      visit: (block, triangles) => writer.saveGradients(block, triangles),
+      between(done, total) {
+        job.checkpoint();
+        job.progress({ stage: "gradients", done, total, unit: "step" });
+      },
+    });
+  } finally {
+    holder.close();
+  }
+}
+
+/** Windows of about so many tokens in all, evenly spread. */
+function spread(windows: readonly Uint32Array[], tokens: number): Uint32Array[] {
+  const all = windows.reduce((sum, { length }) => sum + length, 0);
+  const count = Math.max(1, Math.min(windows.length, Math.round((windows.length * tokens) / all)));
+  return Array.from({ length: count }, (_, i) => windows[Math.floor(((i + 0.5) * windows.length) / count)] as Uint32Array);
 }
 
 /** Windows on which allocators measure predictions, and the tokens of each that they take. */

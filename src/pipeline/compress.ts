@@ -24,7 +24,7 @@ import { DEFAULT_KEEP } from "./options.ts";
 import { checkFree } from "./output-folder.ts";
 import { checkMemory, type GivenOptions, type Options, type Plan, planCompression } from "./plan.ts";
 import type { CompressPlan, CompressResult } from "./results.ts";
-import { calibrationSha256, checkPropagation, openStatistics, withStatistics } from "./stored-statistics.ts";
+import { calibrationSha256, checkPropagation, openStatistics, readsGradients, withStatistics } from "./stored-statistics.ts";
 import { checkTarget, keepFor } from "./target.ts";
 import { type Fingerprint, WorkDirectory } from "./work-directory.ts";
 import { writeCompanions } from "./write-model.ts";
@@ -100,6 +100,7 @@ function checkOptions(model: Model, options: Options): void {
 
 /** What reads statistics before the blocks are compressed, as its option; undefined where nothing does. */
 function readerOfStatistics({ method, allocate, targetPerplexity, targetText }: Options): string | undefined {
+  if (readsGradients(method)) return `--method ${method}`;
   if (allocatorNamed(allocate).needs !== "shapes") return `--allocate ${allocate}`;
   const reads = targetPerplexity !== undefined && (methodNamed(method).needs.length > 0 || targetText === undefined);
   return reads ? "--target-perplexity" : undefined;
@@ -113,7 +114,8 @@ interface Summed {
 
 /** The statistics to use, where there are some: those given, or those that a measuring allocator has to make first. */
 async function statisticsOf(model: Model, options: Options, job: Job): Promise<Summed | undefined> {
-  if (options.statistics !== undefined) return { folder: openStatistics(options.statistics, model), temporary: false };
+  if (options.statistics !== undefined)
+    return { folder: openStatistics(options.statistics, model, options.method), temporary: false };
   const reader = readerOfStatistics(options);
   if (reader === undefined) return undefined;
   const out = `${options.out}.statistics`;
@@ -123,9 +125,10 @@ async function statisticsOf(model: Model, options: Options, job: Job): Promise<S
     const { window, memoryBytes } = options;
     const calibration = await textWindows(model, options, job);
     const texts = [calibrationText(options.calibration as string[], calibration)];
-    sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
+    const gradients = readsGradients(options.method);
+    sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
   }
-  return { folder: openStatistics(out, model), temporary: true };
+  return { folder: openStatistics(out, model, options.method), temporary: true };
 }
 
 function textWindows(model: Model, options: Options, job: Job): Promise<Calibration> {

@@ -13,7 +13,7 @@ import { blockPrefix } from "../models/weights.ts";
 import { type DType, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
 import { narrowerPart, narrowing } from "./narrower.ts";
-import { type Replacement, replacementAt } from "./replacement.ts";
+import { decomposed, type Replacement, replacementAt } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 
 export interface BlockTask {
@@ -198,9 +198,7 @@ function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics
 }
 
 function replacement(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): Replacement {
-  const { method, options, dtype, ranks } = task;
   const dense = layerOf(task, shape) as Dense;
-  const W = dense.weight.to("f64");
-  const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, options);
-  return replacementAt({ shape, dense, statistics, decomposition }, ranks.get(shape.name) as number, dtype);
+  const made = decomposed(task, shape, dense, statistics);
+  return replacementAt(made, task.ranks.get(shape.name) as number, task.dtype);
 }

@@ -11,6 +11,7 @@ import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-fold
 import { UsageError } from "../errors.ts";
 import { blockInfluences } from "../evaluate/block-influence.ts";
 import { divergences, type VariantsOf } from "../evaluate/divergence.ts";
+import { methodOptions } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Linear, Part, RopePairs } from "../models/model.ts";
@@ -23,7 +24,7 @@ import type { Job } from "./job.ts";
 import { MeasurementJournal } from "./measurement-journal.ts";
 import { narrowing } from "./narrower.ts";
 import type { Options } from "./plan.ts";
-import { replacementAt } from "./replacement.ts";
+import { decomposed, replacementAt } from "./replacement.ts";
 
 /** Where modules are tried, unless the allocator says otherwise. */
 const TRIED: Tries = { ranks: [0.5], widths: [0.7] };
@@ -79,8 +80,8 @@ function measureBlocks(model: Model, stored: StatisticsFolder, job: Job): Measur
 }
 
 /** What decides the measurements beside the statistics. */
-export function measurementKey({ method, nesting, alpha, scale, gamma, mu, center, order }: Options): string {
-  const key = { version: VERSION, method, nesting, alpha, scale, gamma, mu, center, order };
+export function measurementKey(options: Options): string {
+  const key = { version: VERSION, method: options.method, ...methodOptions(options) };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }
 
@@ -228,12 +229,11 @@ interface Tried {
 function lowRank(options: Options, shape: PlacedProjection, statistics: Statistics, { block, dense }: BlockTask): Tried {
   const name = shape.name.slice(blockPrefix(block).length);
   const layer = dense.linears.get(name) as Dense;
-  const W = layer.weight.to("f64");
-  const decomposition = methodNamed(options.method).decompose({ weight: W, statistics }, options);
-  const decomposed = { shape, dense: layer, statistics, decomposition };
+  const made = decomposed({ method: methodNamed(options.method), options }, shape, layer, statistics);
+  const { decomposition } = made;
   return {
     losses: tailSums(decomposition.losses ?? decomposition.outputSpectrum ?? new Float64Array()),
-    at: (rank) => ({ layers: new Map([[name, replacementAt(decomposed, rank, "f32").layer]]) }),
+    at: (rank) => ({ layers: new Map([[name, replacementAt(made, rank, "f32").layer]]) }),
   };
 }
 

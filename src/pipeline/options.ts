@@ -51,6 +51,7 @@ export const compressOptions = z.strictObject({
   alpha: z.number().min(0).max(2).default(METHOD_DEFAULTS.alpha),
   scale: z.enum(["abs-mean", "abs-max"]).default(METHOD_DEFAULTS.scale),
   gamma: z.number().min(0).max(1).default(METHOD_DEFAULTS.gamma),
+  shrinkage: z.number().gt(0).lte(1).default(METHOD_DEFAULTS.shrinkage),
   mu: z.number().min(0).default(METHOD_DEFAULTS.mu),
   center: z.enum(["none", "mean", "paper"]).default(METHOD_DEFAULTS.center),
   order: z.enum(["elimination", "scores"]).default(METHOD_DEFAULTS.order),

@@ -1,8 +1,9 @@
 /** What takes a projection's place: its factors of one rank as they will be written, and what they cost. */
 import { expand } from "../methods/factors.ts";
 import { costs } from "../methods/measure.ts";
-import type { Decomposition, Factors, InputStatistics } from "../methods/method.ts";
+import type { Decomposition, Factors, InputStatistics, Method, MethodOptions } from "../methods/method.ts";
 import type { Dense, LowRank, ProjectionShape } from "../models/model.ts";
+import { nameInBlock } from "../models/weights.ts";
 import type { DType, Tensor } from "../tensor/index.ts";
 import type { ProjectionReport } from "./results.ts";
 
@@ -18,6 +19,18 @@ export interface Decomposed {
 export interface Replacement {
   readonly layer: LowRank;
   readonly report: ProjectionReport;
+}
+
+/** Decomposes a projection with what is known of its site. The caller's scope owns the tensors. */
+export function decomposed(
+  { method, options }: { method: Method; options: MethodOptions },
+  shape: ProjectionShape,
+  dense: Dense,
+  statistics: InputStatistics | undefined,
+): Decomposed {
+  const gradients = method.needs.includes("gradients") ? statistics?.outputGradients?.(nameInBlock(shape.name)) : undefined;
+  const given = { weight: dense.weight.to("f64"), statistics: statistics as InputStatistics, gradients };
+  return { shape, dense, statistics, decomposition: method.decompose(given, options) };
 }
 
 /** The values that are left of a tensor when it is written, as f32. */

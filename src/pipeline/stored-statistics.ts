@@ -6,17 +6,26 @@ import type { Model } from "../models/load.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
 import type { Options } from "./plan.ts";
 
-/** @throws UsageError when they are another model's, FormatError when blocks are missing. */
-export function openStatistics(path: string, model: Model): StatisticsFolder {
+/**
+ * @param methods that are going to read them.
+ * @throws UsageError when they are another model's or hold too little for a method, FormatError when blocks are missing.
+ */
+export function openStatistics(path: string, model: Model, ...methods: readonly string[]): StatisticsFolder {
   const folder = StatisticsFolder.open(path);
   const { files, model: made } = folder.manifest;
   if (made.fingerprint !== modelFingerprint(model))
     throw new UsageError(
       `--statistics ${path}: expected statistics of ${model.source}, got those of another model (${made.name}); calibrate this one`,
     );
+  const reader = methods.find(readsGradients);
+  if (reader !== undefined && !folder.manifest.gradients)
+    throw new UsageError(`--statistics ${path}: holds no gradients, which ${reader} reads; calibrate again with --gradients`);
   if (files.length === model.config.blocks) return folder;
   throw new FormatError(path, `expected ${model.config.blocks} blocks as the model has, got ${files.length}; calibrate again`);
 }
+
+/** Whether a method weighs outputs by what the loss feels of them. */
+export const readsGradients = (method: string) => methodNamed(method).needs.includes("gradients");
 
 /** The options of the run that would have made the statistics. @throws UsageError when a text is given too. */
 export function withStatistics(options: Options, { manifest }: StatisticsFolder): Options {

@@ -16,6 +16,8 @@ export const calibrateOptions = z.strictObject({
   chatTemplate: compressShape.chatTemplate,
   samples,
   window,
+  /** Also the gradients at the projections' outputs, which `kfac` reads. */
+  gradients: z.boolean().default(false),
   threads,
   memoryBytes,
 });
@@ -56,6 +58,7 @@ export const sweepOptions = z
     alpha: compressShape.alpha,
     scale: compressShape.scale,
     gamma: compressShape.gamma,
+    shrinkage: compressShape.shrinkage,
     mu: compressShape.mu,
     center: compressShape.center,
     order: compressShape.order,

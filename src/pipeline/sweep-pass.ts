@@ -14,7 +14,7 @@ import { type DType, scope } from "../tensor/index.ts";
 import type { Job } from "./job.ts";
 import { type NarrowerPart, narrowerPart, narrowing } from "./narrower.ts";
 import type { Plan } from "./plan.ts";
-import { type Decomposed, replacementAt, rounded } from "./replacement.ts";
+import { decomposed, replacementAt, rounded } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 import type { Spectrum } from "./sweep-results.ts";
 
@@ -211,13 +211,11 @@ function factorProjection(
   statistics: InputStatistics | undefined,
 ): Map<CellPlan, LowRank> {
   const { method, dtype } = (pass.cells[0] as CellPlan).plan;
-  const W = dense.weight.to("f64");
-  const decomposition = method.decompose({ weight: W, statistics: statistics as InputStatistics }, pass.options);
-  const losses = decomposition.losses ?? decomposition.outputSpectrum;
+  const made = decomposed({ method, options: pass.options }, shape, dense, statistics);
+  const losses = made.decomposition.losses ?? made.decomposition.outputSpectrum;
   if (losses) pass.spectra.push({ method: method.name, name: shape.name, rank: losses.length, retained: retained(losses) });
-  const decomposed: Decomposed = { shape, dense, statistics, decomposition };
   const layers = [...ranksOf(pass, shape)].map(([cell, rank]): [CellPlan, LowRank] => {
-    const { layer, report } = scope(() => replacementAt(decomposed, rank, dtype));
+    const { layer, report } = scope(() => replacementAt(made, rank, dtype));
     pass.reports.get(cell)?.push(report);
     return [cell, withWrittenBias(layer, dtype)];
   });

@@ -2,6 +2,7 @@
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
+import { methodOptions } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import { BYTES } from "../tensor/index.ts";
@@ -19,10 +20,10 @@ const PASS_BYTES = 2e9;
 
 /** The options of the `compress` that makes one cell's model. */
 export function cellOptions(options: SweepSettings, method: string, keep: number): CompressOptions {
-  const { allocate, trials, depthGroups, seed, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple } = options;
+  const { allocate, trials, depthGroups, seed, dtype, rankMultiple } = options;
   const parsed = parseOptions(compressOptions, {
     ...{ model: options.model, out: `${options.out}/models/${method}@${keep}`, method, propagate: "original" },
-    ...{ allocate, trials, depthGroups, seed, nesting, alpha, scale, gamma, mu, center, order, dtype, rankMultiple },
+    ...{ allocate, trials, depthGroups, seed, ...methodOptions(options), dtype, rankMultiple },
     ...{ include: options.include, exclude: options.exclude },
     ...{ samples: options.samples, window: options.calibrationWindow, threads: options.threads },
   });

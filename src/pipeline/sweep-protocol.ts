@@ -3,6 +3,7 @@ import { cpus } from "node:os";
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
+import { methodOptions } from "../methods/method.ts";
 import type { Model } from "../models/load.ts";
 import type { DType } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
@@ -44,8 +45,7 @@ export function sweepHead(sweep: Sweep) {
 
 function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: own }: Sweep): SweepProtocol {
   const [textNames, taskNames] = [texts, tasks].map((list) => shortNames(list.map(({ file }) => file))) as [string[], string[]];
-  const { allocate, trials, depthGroups, seed, nesting, alpha, scale, gamma, mu, center, order, rankMultiple, include, exclude } =
-    options;
+  const { allocate, trials, depthGroups, seed, rankMultiple, include, exclude } = options;
   const calibration = stored ? stored.manifest.texts : own ? [calibrationText(options.calibration, own)] : [];
   const window = stored ? stored.manifest.window : options.calibrationWindow;
   return {
@@ -64,7 +64,7 @@ function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: 
     dtype,
     options: {
       ...(allocatorNamed(allocate).needs === "trials" ? { trials, depthGroups, seed } : {}),
-      ...{ allocate, chatTemplate: String(options.chatTemplate), nesting, alpha, scale, gamma, mu, center, order, rankMultiple },
+      ...{ allocate, chatTemplate: String(options.chatTemplate), ...methodOptions(options), rankMultiple },
       ...{ include: include ?? null, exclude: exclude ?? null },
     },
   };

@@ -12,7 +12,7 @@ import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { stopwatch } from "./measure.ts";
 import type { TextResult } from "./results.ts";
-import { openStatistics } from "./stored-statistics.ts";
+import { openStatistics, readsGradients } from "./stored-statistics.ts";
 import { CellMeasurement, scoresOf, textResult } from "./sweep-cell.ts";
 import { checkSweepFolder, SweepJournal } from "./sweep-journal.ts";
 import type { SweepSettings } from "./sweep-options.ts";
@@ -33,7 +33,7 @@ export async function sweep(options: SweepSettings, job: Job): Promise<SweepResu
   checkSweep(options);
   const written = writtenCells(options);
   const model = await loadModel(options.model, job);
-  const stored = options.statistics === undefined ? undefined : openStatistics(options.statistics, model);
+  const stored = options.statistics === undefined ? undefined : openStatistics(options.statistics, model, ...options.methods);
   const calibration = options.calibration.length > 0 ? await readCalibrationOf(model, options, job) : undefined;
   const texts = options.texts.map((file) => evaluationText(model, file, options, job));
   const tasks = options.tasks.map((file) => evaluationTask(model, file, options, job));
@@ -65,8 +65,9 @@ function ownStatistics({ model, options, calibration }: Sweep, job: Job): Statis
   const out = join(options.out, "statistics");
   const texts = [calibrationText(options.calibration, calibration)];
   const { calibrationWindow: window, memoryBytes } = options;
-  if (!existsSync(out)) sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes }, job);
-  return openStatistics(out, model);
+  const gradients = options.methods.some(readsGradients);
+  if (!existsSync(out)) sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
+  return openStatistics(out, model, ...options.methods);
 }
 
 function measure(run: Run): void {
