@@ -25,6 +25,7 @@ const CONTRACTS = new Set([
   "models/model.ts",
   "models/forward.ts",
   "models/load.ts",
+  "models/streams.ts",
   "models/weights.ts",
   "methods/method.ts",
   "allocate/allocator.ts",
