@@ -117,8 +117,8 @@ export const REFINE = [
     "--calibration <files...>",
     "text to train on; several, after MODEL, share the windows: FILE:WEIGHT",
   ).makeOptionMandatory(),
-  option("--level <level>", "block: block by block against the dense one's outputs; model: end to end against its predictions")
-    .choices(["block", "model"])
+  option("--level <level>", "closed-form: least squares; block: trained block by block; model: end to end")
+    .choices(["closed-form", "block", "model"])
     .default(refine.level),
   option("--minutes <minutes>", "time for it at most")
     .argParser(numberIn(0, Number.POSITIVE_INFINITY, { open: true }))

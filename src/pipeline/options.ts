@@ -58,7 +58,7 @@ export const compressOptions = z.strictObject({
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),
   /** Training of the new weights afterwards, what `refine` does: its `level`, `minutes`, `steps` and `calibration`. */
-  refine: z.enum(["block", "model"]).optional(),
+  refine: z.enum(["closed-form", "block", "model"]).optional(),
   refineMinutes: z.number().positive().default(REFINE_MINUTES),
   refineSteps: count.optional(),
   /** By default the calibration text. */
@@ -122,9 +122,9 @@ export const refineOptions = z.strictObject({
   out: z.string().min(1),
   /**
    * `model`: all weights of the blocks, end to end against the dense model's predictions. `block`: block by block, against the
-   * dense block's output.
+   * dense block's output. `closed-form`: block by block, the last matrix of each new layer by least squares, without training.
    */
-  level: z.enum(["block", "model"]).default("model"),
+  level: z.enum(["closed-form", "block", "model"]).default("model"),
   calibration: sources,
   chatTemplate: z.boolean().default(false),
   /** Windows at most, and tokens a window; fewer where the text is shorter. */

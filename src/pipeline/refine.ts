@@ -103,7 +103,7 @@ function train(
   const dtype = formatsOf(model)[0] as DType;
   const plan = { windows, heldBack, learningRate, seconds: 60 * minutes, steps, seed, dtype };
   const course =
-    level === "block" ? new BlockCourse(training, dense, teacher, plan) : new EndToEndCourse(training, teacher, plan);
+    level === "model" ? new EndToEndCourse(training, teacher, plan) : new BlockCourse(level, training, { dense, teacher }, plan);
   if (state.position) resume(state, training, course);
   const save = () => state.save(course.position, [...savedTensors(training, course)]);
   try {
@@ -134,7 +134,7 @@ function watcherOf({ minutes, steps, level }: Options, blocks: number, save: () 
       const held = `held back ${rounded(position.last)} (${rounded(position.start)} at first)`;
       const detail = `loss ${rounded(divergence)}, ${held}`;
       const byClock = { done: Math.round(position.seconds), total: Math.round(60 * minutes), unit: "second" };
-      const total = (steps ?? 0) * (level === "block" ? blocks : 1);
+      const total = (steps ?? 0) * (level === "model" ? 1 : blocks);
       const count = steps === undefined ? byClock : { done: position.step, total, unit: "step" };
       job.progress({ stage: "refine", ...count, detail });
     },

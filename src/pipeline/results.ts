@@ -41,7 +41,7 @@ export interface CompressResult {
 
 /** What training after the compression did. */
 export interface Refinement {
-  readonly level: "block" | "model";
+  readonly level: "closed-form" | "block" | "model";
   readonly steps: number;
   /** Step whose weights were written; 0 where none was better than the start. */
   readonly bestStep: number;

@@ -1,7 +1,8 @@
 /**
  * Block by block: each block of the compressed model is trained to give the dense block's output from the inputs that the
  * compressed blocks before it make (AA-SVD's refinement, arXiv:2604.02119). The error of a token counts relative to the size of
- * its output, since the few tokens with massive activations would otherwise decide alone.
+ * its output, since the few tokens with massive activations would otherwise decide alone. Or, in closed form, each block's last
+ * matrices are solved for (closed-form.ts).
  */
 import { advanceBatches, type Batch, batchWindows, disposeBatches, embedWindows } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
@@ -9,6 +10,7 @@ import { type BlockWeights, forwardBlock } from "../models/model.ts";
 import { readBlock } from "../models/weights.ts";
 import { shuffled } from "../random.ts";
 import { dispose, keep, record, scope, type Tensor } from "../tensor/index.ts";
+import { solveBlock } from "./closed-form.ts";
 import { type Course, type CourseOptions, type CourseWatcher, startPosition } from "./course.ts";
 import { divergenceOver } from "./divergence.ts";
 import { relativeRate } from "./schedule.ts";
@@ -25,13 +27,17 @@ interface Streams {
 export class BlockCourse implements Course {
   readonly position = startPosition();
   best: Snapshot;
+  private readonly dense: Model;
+  private readonly teacher: Teacher;
 
   constructor(
+    private readonly level: "closed-form" | "block",
     private readonly training: Training,
-    private readonly dense: Model,
-    private readonly teacher: Teacher,
+    { dense, teacher }: { dense: Model; teacher: Teacher },
     private readonly options: CourseOptions,
   ) {
+    this.dense = dense;
+    this.teacher = teacher;
     this.best = snapshotOf(training.student, options.dtype);
   }
 
@@ -45,7 +51,7 @@ export class BlockCourse implements Course {
     if (this.position.measured < 0) this.measureStart(watcher);
     const [train, test] = [this.streamsOf(seen), this.streamsOf(heldBack)];
     try {
-      for (let block = 0; block < this.dense.config.blocks; block++) this.passBlock(block, { train, test }, watcher);
+      for (let block = 0; block < this.dense.config.blocks; block++) this.passBlock(block, train, test, watcher);
     } finally {
       for (const { dense, compressed } of [train, test]) disposeBatches([...dense, ...compressed]);
     }
@@ -58,20 +64,30 @@ export class BlockCourse implements Course {
     return { dense: embedWindows(this.dense, chosen), compressed: batchWindows(model, embedding, chosen) };
   }
 
-  /** Moves all windows behind a block, having trained it unless an earlier run did. */
-  private passBlock(block: number, { train, test }: { train: Streams; test: Streams }, watcher: CourseWatcher): void {
-    const { checkpoint } = watcher;
-    const { model } = this.training.student;
-    const between = { between: checkpoint };
+  /** Moves all windows behind a block, having improved it unless an earlier run did. */
+  private passBlock(block: number, train: Streams, test: Streams, watcher: CourseWatcher): void {
+    const { dense, training, position } = this;
+    const between = { between: watcher.checkpoint };
+    const improve = block < position.blocks ? () => {} : (how: () => void) => this.improve(block, test, how, watcher);
     scope(() => {
-      const weights = readBlock(this.dense.checkpoint, this.dense.architecture, this.dense.config, block);
-      for (const { dense } of [train, test]) advanceBatches(this.dense, dense, weights, block, between);
+      const weights = readBlock(dense.checkpoint, dense.architecture, dense.config, block);
+      const move = (batches: readonly Batch[]) => advanceBatches(dense, batches, weights, block, between);
+      move(test.dense);
+      if (this.level === "closed-form") improve(() => this.solve(block, weights, train, watcher));
+      move(train.dense);
+      if (this.level === "block") improve(() => this.walk(block, train, watcher));
     });
-    if (block >= this.position.blocks) this.trainBlock(block, { train, test }, watcher);
     scope(() => {
       const weights = this.written(block);
-      for (const { compressed } of [train, test]) advanceBatches(model, compressed, weights, block, between);
+      for (const { compressed } of [train, test]) advanceBatches(training.student.model, compressed, weights, block, between);
     });
+  }
+
+  private solve(block: number, weights: BlockWeights, { dense, compressed }: Streams, { checkpoint }: CourseWatcher): void {
+    const { model, blocks } = this.training.student;
+    const student = { model, weights: blocks[block] as BlockWeights, batches: compressed };
+    solveBlock(block, { model: this.dense, weights, batches: dense }, student, checkpoint);
+    this.position.step++;
   }
 
   /** A block as it will be written. The caller's scope owns the weights. */
@@ -80,7 +96,8 @@ export class BlockCourse implements Course {
     return mapTensors(this.training.student.blocks[block] as BlockWeights, (tensor) => tensor.to(dtype).to("f32"));
   }
 
-  private trainBlock(block: number, { train, test }: { train: Streams; test: Streams }, watcher: CourseWatcher): void {
+  /** Keeps what `how` makes of a block where it is better on windows held back. */
+  private improve(block: number, test: Streams, how: () => void, watcher: CourseWatcher): void {
     const { training, position } = this;
     const { student } = training;
     const start = copyOf(student.blocks[block] as BlockWeights);
@@ -92,7 +109,7 @@ export class BlockCourse implements Course {
     const before = this.errorOver(block, test);
     const stepsBefore = position.step;
     try {
-      this.walk(block, train, watcher);
+      how();
     } catch (error) {
       reset();
       position.step = stepsBefore;
