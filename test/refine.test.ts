@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { InterruptedError, MemoryError, UsageError } from "../src/errors.ts";
 import { compressRefined } from "../src/pipeline/compress-refined.ts";
 import { type Job, silentJob } from "../src/pipeline/job.ts";
@@ -8,6 +8,9 @@ import { compressOptions, parseOptions, type RefineOptions, refineOptions } from
 import { refine as run } from "../src/pipeline/refine.ts";
 import type { CompressResult } from "../src/pipeline/results.ts";
 import { compress, PEQUOD, TEXT, temporary, weightBytes } from "./pequod.ts";
+
+// Several whole runs a test: seconds each alone, more on a busy machine.
+vi.setConfig({ testTimeout: 180_000 });
 
 const out = (name: string) => join(temporary(name), "out");
 
@@ -45,7 +48,7 @@ describe("refine", () => {
 
   test.each([
     ["block", 18, 16],
-    ["closed-form", 6, 150], // least squares need many more tokens than a projection has inputs
+    ["closed-form", 6, 100], // least squares need many more tokens than a projection has inputs
   ] as const)("%s: block by block it comes closer too", async (level, steps, samples) => {
     const result = await refine({ out: out(level), level, samples, learningRate: 2e-4 });
     expect(result).toMatchObject({ level, steps, bestStep: steps });
