@@ -133,7 +133,7 @@ function spread(windows: readonly Uint32Array[], tokens: number): Uint32Array[] 
 
 /** Windows on which allocators measure predictions, and the tokens of each that they take. */
 const PROBES = 4;
-const PROBE_TOKENS = 256;
+const PROBE_TOKENS = 512;
 
 /** A few windows spread evenly over all that were summed; more where they are short. */
 function probesOf(windows: readonly Uint32Array[]): number[][] {
