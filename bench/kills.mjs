@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { generator } from "./random-model.mjs";
+import { mulberry32 } from "../dist/random.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -73,7 +73,7 @@ function fail(line) {
   process.exit(1);
 }
 
-const random = generator(Number(values.seed));
+const random = mulberry32(Number(values.seed));
 const methods = values.methods.split(",");
 const unbroken = new Map();
 let kills = 0;

@@ -14,6 +14,7 @@ import { parseArgs } from "node:util";
 import { SafetensorsWriter } from "../dist/formats/safetensors-writer.js";
 import { parseModelConfig } from "../dist/models/registry.js";
 import { modelTensors } from "../dist/models/weights.js";
+import { mulberry32 } from "../dist/random.js";
 import { Tensor } from "../dist/tensor/index.js";
 
 const EMBEDDED = fileURLToPath(new URL("../assets/pequod-5m", import.meta.url));
@@ -33,17 +34,6 @@ export const SHAPES = {
   "tinyllama-1.1b": shape([2048, 5632, 22, 32, 4, 32_000]),
   "smollm2-135m": shape([576, 1536, 30, 9, 3, 49_152]),
 };
-
-/** Small, fast and the same everywhere (mulberry32): uniform in [0, 1). */
-export function generator(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Random rotations of the planes (i, i + 2^r) for r = 0, 1, ...: each row, or column, is mixed with every other. */
 function planes(n, random) {
@@ -121,7 +111,7 @@ export function writeRandomModel(folder, json, { seed = 0, decay = 0.5, dtype = 
   for (const file of ["tokenizer.json", "tokenizer_config.json"])
     if (existsSync(join(tokenizer, file))) copyFileSync(join(tokenizer, file), join(folder, file));
   const writer = SafetensorsWriter.create(folder, { tensors, shardBytes });
-  const random = generator(seed + 1);
+  const random = mulberry32(seed + 1);
   for (const { name, shape: dims } of tensors) {
     const tensor = Tensor.from(valuesOf(name, dims, { decay, random }), dims);
     writer.write(name, tensor);

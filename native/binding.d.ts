@@ -125,9 +125,6 @@ export declare function klDivergenceGradient(reference: Tensor, logits: Tensor, 
 /** Negative log-likelihood of each row's target, in f64. logits: t x v, targets: t. */
 export declare function negativeLogLikelihood(logits: Tensor, targets: Uint32Array): Float64Array
 
-/** The orthonormal factor Q (m x p, p = min(m, n)) of A = Q R. */
-export declare function orthonormal(a: Tensor): Tensor
-
 export interface PivotedQr {
   r: Tensor
   permutation: Array<number>

@@ -2,17 +2,12 @@
 
 import { product } from "../src/methods/factors.ts";
 import type { Factors, InputStatistics, Projection } from "../src/methods/method.ts";
+import { mulberry32 } from "../src/random.ts";
 import { scope, Tensor } from "../src/tensor/index.ts";
 
 /** Normal deviates by Box-Muller over the mulberry32 generator. */
 export function normal(seed: number): () => number {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const uniform = mulberry32(seed);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 

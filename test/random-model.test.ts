@@ -3,8 +3,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 // @ts-expect-error a program, without types
-import { decayingMatrix, generator, writeRandomModel } from "../bench/random-model.mjs";
+import { decayingMatrix, writeRandomModel } from "../bench/random-model.mjs";
 import { loadModel } from "../src/models/load.ts";
+import { mulberry32 } from "../src/random.ts";
 import { scope, svd, Tensor } from "../src/tensor/index.ts";
 import { temporary } from "./pequod.ts";
 
@@ -13,7 +14,7 @@ test.each([
   [7, 30],
   [33, 9],
 ])("weights have singular values that fall as i^-decay, and rows of length 1/2 on average, %i x %i", (m, n) => {
-  const W = scope(() => Tensor.from(decayingMatrix(m, n, 0.7, generator(3)), [m, n]));
+  const W = scope(() => Tensor.from(decayingMatrix(m, n, 0.7, mulberry32(3)), [m, n]));
   const { values } = svd(W);
   // f32 rotations, about log2(m n) of them on each value.
   for (const [i, sigma] of values.entries()) expect((sigma / (values[0] as number)) * (i + 1) ** 0.7).toBeCloseTo(1, 4);

@@ -42,18 +42,77 @@ pub(crate) struct Head<'a> {
     pub window: usize,
 }
 
+/// How the heads lie in q, (b t) x (h e), in k, (b s) x (g e), and in v, (b s) x (g e').
+#[derive(Clone, Copy)]
+pub(crate) struct Heads {
+    /// b
+    pub sequences: usize,
+    /// h
+    pub heads: usize,
+    /// g
+    pub key_value_heads: usize,
+    /// Queries and keys of a sequence.
+    pub t: usize,
+    pub s: usize,
+    pub e: usize,
+    pub e_value: usize,
+    scale: f32,
+    window: usize,
+}
+
+impl Heads {
+    pub(crate) fn of([q, k, v]: [&Candle; 3], options: &AttentionOptions) -> Result<Self> {
+        let (sequences, heads) = (options.sequences as usize, options.heads as usize);
+        let key_value_heads = options.key_value_heads as usize;
+        let ((q_rows, q_width), (k_rows, _)) = (q.dims2().map_err(failure)?, k.dims2().map_err(failure)?);
+        let (_, v_width) = v.dims2().map_err(failure)?;
+        Ok(Self {
+            sequences,
+            heads,
+            key_value_heads,
+            t: q_rows / sequences,
+            s: k_rows / sequences,
+            e: q_width / heads,
+            e_value: v_width / key_value_heads,
+            scale: options.scale as f32,
+            window: options.window as usize,
+        })
+    }
+
+    /// Values in a row of q, of k and of v.
+    pub(crate) fn widths(&self) -> [usize; 3] {
+        [self.heads * self.e, self.key_value_heads * self.e, self.key_value_heads * self.e_value]
+    }
+
+    /// Where one head of one sequence begins in q, k and v.
+    pub(crate) fn starts(&self, sequence: usize, head: usize) -> [usize; 3] {
+        let group = head / (self.heads / self.key_value_heads);
+        let [q, k, v] = self.widths();
+        [
+            sequence * self.t * q + head * self.e,
+            sequence * self.s * k + group * self.e,
+            sequence * self.s * v + group * self.e_value,
+        ]
+    }
+
+    pub(crate) fn head<'a>(&self, [q, k, v]: [&'a [f32]; 3], sequence: usize, head: usize) -> Head<'a> {
+        let [q_stride, k_stride, v_stride] = self.widths();
+        let [q_start, k_start, v_start] = self.starts(sequence, head);
+        let Self { e, e_value, scale, window, .. } = *self;
+        let (q, k, v) = (&q[q_start..], &k[k_start..], &v[v_start..]);
+        Head { q, k, v, q_stride, k_stride, v_stride, e, e_value, offset: self.s - self.t, scale, window }
+    }
+}
+
 /// softmax(q k^T scale, causal) v. q: (b t) x (h e), k: (b s) x (g e), v: (b s) x (g e'), out: (b t) x (h e').
 /// The last query sits at the last key, so s - t earlier keys come from a cache.
 #[napi(catch_unwind)]
 pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) -> Result<Tensor> {
     let (q, k, v) = (q.candle()?, k.candle()?, v.candle()?);
-    let (b, h, g) = (options.sequences as usize, options.heads as usize, options.key_value_heads as usize);
-    let (q_rows, q_stride) = q.dims2().map_err(failure)?;
-    let (k_rows, k_stride) = k.dims2().map_err(failure)?;
-    let (_, v_stride) = v.dims2().map_err(failure)?;
-    let (t, s, e, e_value) = (q_rows / b, k_rows / b, q_stride / h, v_stride / g);
+    let heads = Heads::of([&q, &k, &v], &options)?;
+    let Heads { sequences: b, heads: h, t, e_value, .. } = heads;
     let width = h * e_value;
-    let mut out = vec![0f32; q_rows * width];
+    let mut out = vec![0f32; b * t * width];
     let out_pointer = OutPointer(out.as_mut_ptr());
 
     with_slice(&q, |q: &[f32]| {
@@ -62,20 +121,7 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOp
                 let tiles = t.div_ceil(TILE);
                 (0..b * h * tiles).into_par_iter().for_each(|job| {
                     let (sequence, head, tile) = (job / (h * tiles), job / tiles % h, job % tiles);
-                    let group = head / (h / g);
-                    let view = Head {
-                        q: &q[sequence * t * q_stride + head * e..],
-                        k: &k[sequence * s * k_stride + group * e..],
-                        v: &v[sequence * s * v_stride + group * e_value..],
-                        q_stride,
-                        k_stride,
-                        v_stride,
-                        e,
-                        e_value,
-                        offset: s - t,
-                        scale: options.scale as f32,
-                        window: options.window as usize,
-                    };
+                    let view = heads.head([q, k, v], sequence, head);
                     let first = tile * TILE;
                     let start = (sequence * t + first) * width + head * e_value;
                     // SAFETY: every job writes its own rows and columns of `out`, which outlives the loop.
@@ -85,7 +131,7 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOp
             })
         })
     })?;
-    wrap(Candle::from_vec(out, (q_rows, width), &Device::Cpu))
+    wrap(Candle::from_vec(out, (b * t, width), &Device::Cpu))
 }
 
 pub(crate) struct OutPointer(pub *mut f32);

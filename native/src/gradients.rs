@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor as Candle};
 use napi_derive::napi;
 use rayon::prelude::*;
 
-use crate::attention::{AttentionOptions, Head, OutPointer, TILE, product};
+use crate::attention::{AttentionOptions, Head, Heads, OutPointer, TILE, product};
 use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::nn::{log_sum_exp, matrix};
@@ -101,13 +101,12 @@ pub fn causal_attention_gradient(
     options: AttentionOptions,
 ) -> Result<Vec<Tensor>> {
     let (q, k, v, dy) = (q.candle()?, k.candle()?, v.candle()?, dy.candle()?);
-    let (b, h, g) = (options.sequences as usize, options.heads as usize, options.key_value_heads as usize);
-    let ((q_rows, q_stride), (k_rows, k_stride)) = (q.dims2().map_err(failure)?, k.dims2().map_err(failure)?);
-    let (_, v_stride) = v.dims2().map_err(failure)?;
-    let (t, s, e, e_value) = (q_rows / b, k_rows / b, q_stride / h, v_stride / g);
+    let heads = Heads::of([&q, &k, &v], &options)?;
+    let Heads { sequences: b, heads: h, key_value_heads: g, t, s, e_value, .. } = heads;
     let dy_stride = h * e_value;
-    let mut dq = vec![0f32; q_rows * q_stride];
-    let (mut dk, mut dv) = (vec![0f32; k_rows * k_stride], vec![0f32; k_rows * v_stride]);
+    let [q_width, k_width, v_width] = heads.widths();
+    let mut dq = vec![0f32; b * t * q_width];
+    let (mut dk, mut dv) = (vec![0f32; b * s * k_width], vec![0f32; b * s * v_width]);
     let [dq_pointer, dk_pointer, dv_pointer] =
         [&mut dq, &mut dk, &mut dv].map(|v| OutPointer(v.as_mut_ptr()));
 
@@ -118,23 +117,9 @@ pub fn causal_attention_gradient(
                     // The query heads of a group add to the same keys and values, so a group is one job.
                     (0..b * g).into_par_iter().for_each(|job| {
                         let (sequence, group) = (job / g, job % g);
-                        let (k_start, v_start) =
-                            (sequence * s * k_stride + group * e, sequence * s * v_stride + group * e_value);
                         for head in group * (h / g)..(group + 1) * (h / g) {
-                            let q_start = sequence * t * q_stride + head * e;
-                            let view = Head {
-                                q: &q[q_start..],
-                                k: &k[k_start..],
-                                v: &v[v_start..],
-                                q_stride,
-                                k_stride,
-                                v_stride,
-                                e,
-                                e_value,
-                                offset: s - t,
-                                scale: options.scale as f32,
-                                window: options.window as usize,
-                            };
+                            let view = heads.head([q, k, v], sequence, head);
+                            let [q_start, k_start, v_start] = heads.starts(sequence, head);
                             let out =
                                 [dq_pointer.at(q_start), dk_pointer.at(k_start), dv_pointer.at(v_start)];
                             let dy = &dy[sequence * t * dy_stride + head * e_value..];
@@ -151,7 +136,7 @@ pub fn causal_attention_gradient(
             })
         })
     })?;
-    Ok(vec![matrix(dq, q_rows, q_stride)?, matrix(dk, k_rows, k_stride)?, matrix(dv, k_rows, v_stride)?])
+    Ok(vec![matrix(dq, b * t, q_width)?, matrix(dk, b * s, k_width)?, matrix(dv, b * s, v_width)?])
 }
 
 /// Adds one tile's share: with P the softmax, dV += P^T dY, dS = scale P (dP - rowsum(P dP)), dQ = dS K, dK += dS^T Q.

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor as Candle};
 use faer::linalg::triangular_solve;
-use faer::{Mat, MatRef, Par, Side, get_global_parallelism, set_global_parallelism};
+use faer::{MatRef, Par, Side, get_global_parallelism, set_global_parallelism};
 use napi_derive::napi;
 
 use crate::error::{Result, failure};
@@ -119,14 +119,5 @@ pub fn qr_pivoted(a: &Tensor) -> Result<PivotedQr> {
         let qr = a.col_piv_qr();
         let permutation = qr.P().arrays().0.iter().map(|&i| i as u32).collect();
         Ok(PivotedQr { r: from_matrix(qr.thin_R())?, permutation })
-    })
-}
-
-/// The orthonormal factor Q (m x p, p = min(m, n)) of A = Q R.
-#[napi(catch_unwind)]
-pub fn orthonormal(a: &Tensor) -> Result<Tensor> {
-    with_matrix(a, |a| {
-        let q: Mat<f64> = a.qr().compute_thin_Q();
-        from_matrix(q.as_ref())
     })
 }

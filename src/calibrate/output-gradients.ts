@@ -77,7 +77,7 @@ function likelihoodGradient(h: Tensor, { table }: Head, targets: readonly (numbe
   const parts = Array.from({ length: Math.ceil(h.rows / LOGIT_ROWS) }, (_, i) => {
     const part = targets.slice(i * LOGIT_ROWS, (i + 1) * LOGIT_ROWS);
     return scope(() => {
-      const logits = h.rowRange(i * LOGIT_ROWS, i * LOGIT_ROWS + part.length).matmul(table.T); // t x v
+      const logits = h.rowRange(i * LOGIT_ROWS, i * LOGIT_ROWS + part.length).matmulTransposed(table); // t x v
       const { gradient } = klDivergenceGradient(certainties(part, logits.columns), logits, 1);
       const known = part.map((target) => (target === undefined ? 0 : 1));
       return scaleRows(gradient.matmul(table), known);

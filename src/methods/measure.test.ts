@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { lossByDefinition, problem, randomMatrix } from "../../test/problem.ts";
-import { Tensor } from "../tensor/index.ts";
-import { calibrationLoss, meanBias, relativeError, retainedEnergy } from "./measure.ts";
+import { identity, Tensor } from "../tensor/index.ts";
+import { calibrationLoss, costs, meanBias } from "./measure.ts";
 
 const given = problem(7, 10, { shift: 1 });
 const factors = { left: randomMatrix(7, 3, 5), right: randomMatrix(3, 10, 6) };
@@ -29,24 +29,13 @@ test("the mean bias is the best one", () => {
 
 test("retained energy is 1 for W itself, 0 for nothing, and 1 where no input had any energy", () => {
   const { weight, statistics } = given;
-  expect(retainedEnergy(weight, nothing, statistics)).toBeCloseTo(0, 10);
-  expect(
-    retainedEnergy(
-      weight,
-      {
-        left: weight,
-        right: Tensor.from(
-          new Float64Array(100).map((_, i) => +(i % 11 === 0)),
-          [10, 10],
-        ),
-      },
-      statistics,
-    ),
-  ).toBe(1);
-  expect(retainedEnergy(weight, nothing, { ...statistics, gram: Tensor.zeros([10, 10], "f64") })).toBe(1);
+  const itself = { left: weight, right: identity(10) };
+  expect(costs(weight, nothing, statistics).retainedEnergy).toBeCloseTo(0, 10);
+  expect(costs(weight, itself, statistics).retainedEnergy).toBe(1);
+  expect(costs(weight, nothing, { ...statistics, gram: Tensor.zeros([10, 10], "f64") }).retainedEnergy).toBe(1);
 });
 
 test("relative error is 1 for nothing, and 0 for a weight of zeros", () => {
-  expect(relativeError(given.weight, nothing)).toBe(1);
-  expect(relativeError(Tensor.zeros([7, 10], "f64"), nothing)).toBe(0);
+  expect(costs(given.weight, nothing, undefined).relativeError).toBe(1);
+  expect(costs(Tensor.zeros([7, 10], "f64"), nothing, undefined).relativeError).toBe(0);
 });

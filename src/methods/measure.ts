@@ -26,8 +26,16 @@ function lossOf(D: Tensor, bias: Tensor | undefined, { gram: H, mean, tokens: N 
   });
 }
 
-/** Both figures of a report from one residual. W and factors in f32 or f64. */
-export function costs(W: Tensor, factors: Factors, statistics: InputStatistics | undefined, energy?: number) {
+/** What a report says of factors; W and they in f32 or f64. */
+export interface Costs {
+  /** Share of ||W X||_F^2 that is kept on the calibration inputs, 1 when there was none; null without statistics. */
+  readonly retainedEnergy: number | null;
+  /** ||W - W'||_F / ||W||_F; 0 for a weight of zeros. A bias does not count. */
+  readonly relativeError: number;
+}
+
+/** @param energy ||W X||_F^2 where it is known, as the sum of a decomposition's `outputSpectrum`. */
+export function costs(W: Tensor, factors: Factors, statistics: InputStatistics | undefined, energy?: number): Costs {
   return scope(() => {
     const D = residual(W, factors);
     const kept = statistics && shareKept(lossOf(D, factors.bias, statistics), energy ?? outputEnergy(W, statistics));
@@ -37,29 +45,12 @@ export function costs(W: Tensor, factors: Factors, statistics: InputStatistics |
 
 const shareKept = (loss: number, energy: number) => (energy > 0 ? 1 - loss / energy : 1);
 
-/**
- * Share of ||W X||_F^2 that the factors keep on the calibration inputs; 1 when there was none.
- * @param energy ||W X||_F^2 where it is known, as the sum of a decomposition's `outputSpectrum`.
- */
-export function retainedEnergy(
-  W: Tensor,
-  factors: Factors,
-  statistics: InputStatistics,
-  energy = outputEnergy(W, statistics),
-): number {
-  return shareKept(calibrationLoss(W, factors, statistics), energy);
-}
-
 /** ||W X||_F^2 over the calibration inputs. */
-export function outputEnergy(W: Tensor, { gram: H }: InputStatistics): number {
+function outputEnergy(W: Tensor, { gram: H }: InputStatistics): number {
   return scope(() => inner(W.matmul(H.to(W.dtype)), W));
 }
 
-/** ||W - W'||_F / ||W||_F; 0 for a weight of zeros. A bias does not count. */
-export function relativeError(W: Tensor, factors: Factors): number {
-  return scope(() => relativeSize(residual(W, factors), W));
-}
-
+/** ||D||_F / ||W||_F; 0 for a weight of zeros. */
 function relativeSize(D: Tensor, W: Tensor): number {
   const squared = D.sumOfSquares();
   return squared > 0 ? Math.sqrt(squared / W.sumOfSquares()) : 0;

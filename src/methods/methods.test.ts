@@ -11,8 +11,8 @@ import { distance, lossByDefinition, type Problem, problem, randomMatrix, statis
 import { cholesky, dispose, eigh, identity, scaleColumns, scope, solveLower, svd, Tensor } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import { expand, parameters, product } from "./factors.ts";
-import { calibrationLoss, meanBias, relativeError } from "./measure.ts";
-import { type Decomposition, METHOD_DEFAULTS, type Method, type MethodOptions } from "./method.ts";
+import { calibrationLoss, costs, meanBias } from "./measure.ts";
+import { type Decomposition, type Factors, METHOD_DEFAULTS, type Method, type MethodOptions } from "./method.ts";
 import { METHODS, methodNamed } from "./registry.ts";
 import { leading } from "./terms.ts";
 
@@ -42,6 +42,8 @@ function decompose(name: string, given: Problem, options: Partial<MethodOptions>
 function approximation(name: string, given: Problem, rank: number, options: Partial<MethodOptions> = {}): Tensor {
   return scope(() => product(decompose(name, given, options).factors(rank)));
 }
+
+const relativeError = (W: Tensor, factors: Factors) => costs(W, factors, undefined).relativeError;
 
 /** The calibration loss that the method reaches. */
 function loss(name: string, given: Problem, rank: number, options: Partial<MethodOptions> = {}): number {

@@ -85,6 +85,24 @@ export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManife
   const { peakBytes, activations } = planMemory(model, work, memoryBytes);
   refuseAbove(memoryBytes, peakBytes, "calibration", "--samples or --window");
   const writer = new StatisticsWriter(out);
+  try {
+    sumBlocks(model, { windows, activations, writer }, job);
+    if (sums.gradients) sumGradients(model, windows, writer, job);
+    return writer.finish({ ...manifestOf(model, texts, { window, tokens }), probes: probesOf(windows) });
+  } catch (error) {
+    writer.remove();
+    throw error;
+  }
+}
+
+interface ForwardPass {
+  readonly windows: readonly Uint32Array[];
+  readonly activations: "memory" | "disk";
+  readonly writer: StatisticsWriter;
+}
+
+/** The windows' activations are gone afterwards, from memory and from the disk. */
+function sumBlocks(model: Model, { windows, activations, writer }: ForwardPass, job: Job): void {
   const holder = holderFor(activations, writer.activationsFile);
   let batches: Batch[] = [];
   try {
@@ -93,11 +111,6 @@ export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManife
       job.progress({ stage: "calibrate", done: block, total: model.config.blocks, unit: "block" });
       scope(() => sumBlock(model, block, batches, writer, job));
     }
-    if (sums.gradients) sumGradients(model, windows, writer, job);
-    return writer.finish({ ...manifestOf(model, texts, { window, tokens }), probes: probesOf(windows) });
-  } catch (error) {
-    writer.remove();
-    throw error;
   } finally {
     disposeBatches(batches);
     holder.close();
@@ -128,7 +141,12 @@ function sumGradients(model: Model, windows: readonly Uint32Array[], writer: Sta
 function spread(windows: readonly Uint32Array[], tokens: number): Uint32Array[] {
   const all = windows.reduce((sum, { length }) => sum + length, 0);
   const count = Math.max(1, Math.min(windows.length, Math.round((windows.length * tokens) / all)));
-  return Array.from({ length: count }, (_, i) => windows[Math.floor(((i + 0.5) * windows.length) / count)] as Uint32Array);
+  return centred(windows, count);
+}
+
+/** The middle one of each of `count` equal parts. */
+function centred<T>(items: readonly T[], count: number): T[] {
+  return Array.from({ length: count }, (_, i) => items[Math.floor(((i + 0.5) * items.length) / count)] as T);
 }
 
 /** Windows on which allocators measure predictions, and the tokens of each that they take. */
@@ -139,11 +157,7 @@ const PROBE_TOKENS = 512;
 function probesOf(windows: readonly Uint32Array[]): number[][] {
   const taken = windows.reduce((sum, { length }) => sum + Math.min(length, PROBE_TOKENS), 0);
   const count = Math.min(windows.length, Math.ceil((PROBES * PROBE_TOKENS * windows.length) / taken));
-  const chosen = Array.from(
-    { length: count },
-    (_, i) => windows[Math.floor(((i + 0.5) * windows.length) / count)] as Uint32Array,
-  );
-  return chosen.map((window) => [...window.subarray(0, PROBE_TOKENS)]);
+  return centred(windows, count).map((window) => [...window.subarray(0, PROBE_TOKENS)]);
 }
 
 function sumBlock(model: Model, block: number, batches: readonly Batch[], writer: StatisticsWriter, job: Job): void {

@@ -6,7 +6,7 @@ import { UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import type { Part, PartShape, ProjectionShape } from "../models/model.ts";
-import { blockPrefix } from "../models/weights.ts";
+import { blockPrefix, nameInBlock } from "../models/weights.ts";
 import type { Options } from "./plan.ts";
 
 /** What was measured for an allocator. */
@@ -60,7 +60,7 @@ export const partName = (block: number, part: Part) => `${blockPrefix(block)}${p
 
 /** The parts of a block all of whose projections are among these. */
 export function partsOf({ architecture, config }: Model, shapes: readonly PlacedProjection[]): PartShape[] {
-  const names = new Set(shapes.map(({ name, block }) => name.slice(blockPrefix(block).length)));
+  const names = new Set(shapes.map(({ name }) => nameInBlock(name)));
   return architecture.parts(config).filter(({ projections }) => projections.every((name) => names.has(name)));
 }
 

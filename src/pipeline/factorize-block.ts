@@ -9,7 +9,7 @@ import { advanceBatches, type Batch, setStream } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { Block, BlockState, BlockWeights, BlockWidths, Dense, PartShape, ProjectionShape, Stage } from "../models/model.ts";
 import type { Held, Holder } from "../models/streams.ts";
-import { blockPrefix } from "../models/weights.ts";
+import { nameInBlock } from "../models/weights.ts";
 import { type DType, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
 import { narrowerPart, narrowing } from "./narrower.ts";
@@ -180,10 +180,8 @@ function narrowPart(task: BlockTask, { part }: PartShape, statistics: InputStati
   });
 }
 
-const relativeName = (task: BlockTask, { name }: ProjectionShape) => name.slice(blockPrefix(task.index).length);
-
 function layerOf(task: BlockTask, shape: ProjectionShape) {
-  return task.weights.linears.get(relativeName(task, shape));
+  return task.weights.linears.get(nameInBlock(shape.name));
 }
 
 function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): ProjectionReport {
@@ -191,7 +189,7 @@ function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics
   return task.clock.time("factorize", () => {
     const { layer, report } = scope(() => replacement(task, shape, statistics));
     const dense = layerOf(task, shape) as Dense;
-    task.weights.linears.set(relativeName(task, shape), layer);
+    task.weights.linears.set(nameInBlock(shape.name), layer);
     dense.weight.dispose();
     return report;
   });

@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { breakEvenRank } from "../allocate/size.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import type { ProjectionShape } from "../models/model.ts";
-import { blockPrefix } from "../models/weights.ts";
+import { nameInBlock } from "../models/weights.ts";
 import type { Job } from "./job.ts";
 import { readManifest } from "./manifest.ts";
 import type { inspectOptions } from "./options.ts";
@@ -39,7 +39,7 @@ function projectionTable({ architecture, config }: Model): InspectResult["projec
   const groups = new Map<string, ProjectionShape[]>();
   for (let block = 0; block < config.blocks; block++) {
     for (const shape of architecture.projections(config, block)) {
-      const key = `${shape.name.slice(blockPrefix(block).length)} ${shape.rows} ${shape.columns}`;
+      const key = `${nameInBlock(shape.name)} ${shape.rows} ${shape.columns}`;
       groups.set(key, [...(groups.get(key) ?? []), shape]);
     }
   }

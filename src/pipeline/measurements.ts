@@ -15,7 +15,7 @@ import { methodOptions } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Linear, Part, RopePairs } from "../models/model.ts";
-import { blockPrefix, readBlock } from "../models/weights.ts";
+import { nameInBlock, readBlock } from "../models/weights.ts";
 import { tailSums } from "../tail-sums.ts";
 import { BYTES, scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
@@ -226,8 +226,8 @@ interface Tried {
   at(size: number): Variant;
 }
 
-function lowRank(options: Options, shape: PlacedProjection, statistics: Statistics, { block, dense }: BlockTask): Tried {
-  const name = shape.name.slice(blockPrefix(block).length);
+function lowRank(options: Options, shape: PlacedProjection, statistics: Statistics, { dense }: BlockTask): Tried {
+  const name = nameInBlock(shape.name);
   const layer = dense.linears.get(name) as Dense;
   const made = decomposed({ method: methodNamed(options.method), options }, shape, layer, statistics);
   const { decomposition } = made;

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { storage } from "../formats/storage.ts";
-import { blockPrefix } from "../models/weights.ts";
+import { nameInBlock } from "../models/weights.ts";
 import { renderCsv } from "../report/csv.ts";
 import {
   type ByProjection,
@@ -167,7 +167,7 @@ function projectionNames(cells: readonly SweepCell[]): string[] {
 /** The block and the name in it. */
 function placeOf(name: string): { block: number; projection: string } {
   const block = Number(/\.(\d+)\./.exec(name)?.[1] ?? 0);
-  return { block, projection: name.slice(blockPrefix(block).length) };
+  return { block, projection: nameInBlock(name) };
 }
 
 function pageRow(row: SweepRow): PageRow {

@@ -9,7 +9,7 @@ import type { InputStatistics, MethodOptions } from "../methods/method.ts";
 import { advanceBatches, type Batch, disposeBatches, type Head, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Linear, LowRank, Part, PartShape, ProjectionShape, RopePairs } from "../models/model.ts";
-import { blockPrefix, readBlock } from "../models/weights.ts";
+import { nameInBlock, readBlock } from "../models/weights.ts";
 import { type DType, scope } from "../tensor/index.ts";
 import type { Job } from "./job.ts";
 import { type NarrowerPart, narrowerPart, narrowing } from "./narrower.ts";
@@ -157,7 +157,7 @@ function replaceAtSite(pass: Pass, { block, site, reading, narrower, dense, stor
   };
   for (const shape of reading) {
     pass.job.checkpoint();
-    const name = shape.name.slice(blockPrefix(block).length);
+    const name = nameInBlock(shape.name);
     const layers = scope(() => factorProjection(pass, shape, dense.linears.get(name) as Dense, statistics));
     for (const [cell, layer] of layers) put(cell, name, layer);
   }

@@ -9,7 +9,7 @@
 import type { Batch } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { type Block, type BlockState, type BlockWeights, type Linear, linear, type Stage } from "../models/model.ts";
-import { blockPrefix } from "../models/weights.ts";
+import { nameInBlock } from "../models/weights.ts";
 import { cholesky, dispose, identity, keep, scope, solveLower, Tensor } from "../tensor/index.ts";
 
 /** mu relative to the mean of Z^T Z's diagonal: what the text says nothing of stays as it was. */
@@ -32,8 +32,7 @@ export function solveBlock(index: number, dense: Side, compressed: Side, between
   try {
     for (const stage of dense.model.architecture.stages) {
       for (const walk of [a, b]) walk.advance(stage, between);
-      for (const { name } of shapes.filter(({ site }) => site === stage.name))
-        solveLayer(name.slice(blockPrefix(index).length), a, b, between);
+      for (const { name } of shapes.filter(({ site }) => site === stage.name)) solveLayer(nameInBlock(name), a, b, between);
     }
   } finally {
     for (const walk of [a, b]) walk.dispose();
