@@ -117,6 +117,8 @@ export interface Allocator {
   readonly parts: "never" | "instead" | "beside";
   /** Where it wants divergences measured, if not where others do. */
   readonly tries?: Tries;
+  /** Whether only those kinds of module are measured in all blocks that it uses in a few; pilots.ts. */
+  readonly pilots?: true;
   /** @param trials given where the rule `needs` them. */
   allocate(candidates: Candidates, target: Target, trials?: Trials): Allocation;
 }

@@ -1,12 +1,17 @@
-/** `kl` over replacements of every kind: low rank for each projection, or fewer channels for an MLP, or dense. */
+/**
+ * `kl` over replacements of every kind: low rank for each projection, or narrower parts of a block, or dense. Pilot blocks say
+ * which kinds are worth measuring. Chosen widths lie far apart, so each is measured at two; chosen ranks are near the one.
+ */
 import type { Allocator } from "./allocator.ts";
 import { leastError } from "./measured.ts";
 import { scaledDivergence } from "./scaled-divergence.ts";
 
 export const auto: Allocator = {
   name: "auto",
-  title: "measured divergence over factors and fewer channels",
+  title: "measured divergence over factors and narrower parts",
   needs: "divergences",
   parts: "beside",
+  tries: { ranks: [0.5], widths: [0.7, 0.45] },
+  pilots: true,
   allocate: (candidates, target) => leastError(candidates, target, scaledDivergence),
 };

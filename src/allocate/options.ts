@@ -27,9 +27,10 @@ export function denseOption(candidate: ProjectionCandidate): Option<Choice> {
   return { size: projectionParameters(candidate, undefined), error: 0, choice: { kind: "dense" } };
 }
 
-/** Dense, or factors of every rank that is smaller. */
+/** Dense, or factors of every rank that is smaller; dense alone where nothing is known of it. */
 export function rankOptions(candidate: ProjectionCandidate, rankMultiple: number, errorOf: ErrorOf): Option<Choice>[] {
-  const { name } = candidate;
+  const { name, losses } = candidate;
+  if (!losses) return [denseOption(candidate)];
   const error = errorOf(candidate);
   const most = Math.ceil(breakEvenRank(candidate)) - 1;
   const least = Math.max(1, Math.floor(LEAST_SHARE * most));
@@ -40,11 +41,12 @@ export function rankOptions(candidate: ProjectionCandidate, rankMultiple: number
   return options;
 }
 
-/** The whole width, or less. */
+/** The whole width, or less where something is known of it. */
 export function widthOptions(candidate: PartCandidate, errorOf: ErrorOf): Option<Choice>[] {
-  const { block, part, width, step, parametersPerUnit } = candidate;
+  const { block, part, width, step, parametersPerUnit, losses } = candidate;
   const error = errorOf(candidate);
   const options: Option<Choice>[] = [{ size: width * parametersPerUnit, error: 0, choice: { kind: "dense" } }];
+  if (!losses) return options;
   for (let kept = Math.ceil((LEAST_SHARE * width) / step) * step; kept < width; kept += step) {
     options.push({ size: kept * parametersPerUnit, error: error(kept), choice: { kind: "width", block, part, width: kept } });
   }

@@ -1,11 +1,11 @@
-/** What the options' allocator chooses at any keep, with what it has to know measured once. */
+/** What the options' allocator chooses at any keep, with what it has to know measured at most once. */
 import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import type { Model } from "../models/load.ts";
 import { allocate } from "./candidates.ts";
 import type { Job } from "./job.ts";
-import { measureModules } from "./measurements.ts";
+import { measurementsOf } from "./measurements.ts";
 import type { Options } from "./plan.ts";
 import { trialsOf } from "./trials.ts";
 
@@ -20,6 +20,6 @@ export function allocationsOf(
   if (needs === "trials") {
     return (keep) => allocate(model, { ...options, keep }, { trials: trialsOf(model, stored, { ...options, keep }, job) });
   }
-  const measurements = measureModules(model, stored, options, job);
-  return (keep) => allocate(model, { ...options, keep }, { measurements });
+  const measurementsAt = measurementsOf(model, stored, options, job);
+  return (keep) => allocate(model, { ...options, keep }, { measurements: measurementsAt(keep) });
 }

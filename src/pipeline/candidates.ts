@@ -1,5 +1,5 @@
 /** What a compression may replace: the model's projections that the user did not exclude, and the parts of a block that they make up. */
-import type { Allocation, Curve, PartCandidate, ProjectionCandidate, Trials } from "../allocate/allocator.ts";
+import type { Allocation, Candidates, Curve, PartCandidate, ProjectionCandidate, Target, Trials } from "../allocate/allocator.ts";
 import { blockSizes, keepOf, lastBlocks } from "../allocate/last-blocks.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { UsageError } from "../errors.ts";
@@ -80,6 +80,13 @@ export function checkPair(method: string, allocate: string): void {
 
 /** The allocator's choice. */
 export function allocate(model: Model, options: Options, { measurements, trials }: Known = {}): Allocation {
+  return allocatorNamed(options.allocate).allocate(offered(model, options, measurements), targetOf(options), trials);
+}
+
+export const targetOf = (options: Options): Target => ({ ...options, search: options });
+
+/** What the allocator chooses among. */
+export function offered(model: Model, options: Options, measurements?: Measurements): Candidates {
   const rule = allocatorNamed(options.allocate);
   const factored = !methodNamed(options.method).parts;
   const shapes = candidatesOf(model, options);
@@ -87,8 +94,7 @@ export function allocate(model: Model, options: Options, { measurements, trials 
   const blocks = [...new Set(shapes.map(({ block }) => block))];
   const parts =
     factored && rule.parts !== "beside" ? [] : blocks.flatMap((block) => partCandidates(model, shapes, block, measurements));
-  const candidates = { projections, factored, parts, influences: measurements?.influences };
-  return rule.allocate(candidates, { ...options, search: options }, trials);
+  return { projections, factored, parts, influences: measurements?.influences };
 }
 
 function partCandidates(

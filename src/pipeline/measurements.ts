@@ -4,7 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { Tries } from "../allocate/allocator.ts";
+import type { Curve, Tries } from "../allocate/allocator.ts";
+import { kindOf } from "../allocate/kind.ts";
+import { kindsUsed, pilotsOf } from "../allocate/pilots.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { breakEvenRank } from "../allocate/size.ts";
 import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-folder.ts";
@@ -19,7 +21,7 @@ import { nameInBlock, readBlock } from "../models/weights.ts";
 import { tailSums } from "../tail-sums.ts";
 import { BYTES, scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
-import { candidatesOf, type Measurements, type PlacedProjection, partName, partsOf } from "./candidates.ts";
+import { candidatesOf, type Measurements, offered, type PlacedProjection, partName, partsOf, targetOf } from "./candidates.ts";
 import type { Job } from "./job.ts";
 import { MeasurementJournal } from "./measurement-journal.ts";
 import { narrowing } from "./narrower.ts";
@@ -35,6 +37,8 @@ const RIDER_BYTES = 128e6;
 /** Something that can be replaced: a projection by factors, or a part of a block by a narrower one. */
 interface Module {
   readonly name: string;
+  /** What it is called in every block: `up_proj`, `channels`. */
+  readonly kind: string;
   readonly block: number;
   readonly site: string;
   readonly replaced: PlacedProjection | Part;
@@ -49,25 +53,49 @@ interface Measuring {
   readonly job: Job;
 }
 
-/** Measures what the allocator asks for and no earlier run has measured, with the same method. */
-export function measureModules(model: Model, stored: StatisticsFolder, options: Options, job: Job): Measurements {
-  if (allocatorNamed(options.allocate).needs === "influences") return measureBlocks(model, stored, job);
+/** Measures what the allocator asks for at a keep and no earlier run has measured, with the same method. */
+export function measurementsOf(
+  model: Model,
+  stored: StatisticsFolder,
+  options: Options,
+  job: Job,
+): (keep: number) => Measurements {
+  const rule = allocatorNamed(options.allocate);
+  if (rule.needs === "influences") {
+    const influences = measureBlocks(model, stored, job);
+    return () => influences;
+  }
   const journal = MeasurementJournal.open(join(stored.path, `measurements-${measurementKey(options)}.jsonl`));
   const modules = modulesOf(model, options);
-  const passes = passesOf(
-    model,
-    stored,
-    modules.flatMap((module) => unmeasured(journal, module)),
-  );
+  const measuring = { model, stored, options, job };
+  return (keep) => measured(measuring, journal, rule.pilots ? worthwhile(measuring, journal, modules, keep) : modules);
+}
+
+/** The modules of the pilot blocks, and of the others those whose kind the allocator uses there. */
+function worthwhile(measuring: Measuring, journal: MeasurementJournal, modules: readonly Module[], keep: number): Module[] {
+  const { model, options, job } = measuring;
+  const pilots = pilotsOf([...new Set(modules.map(({ block }) => block))]);
+  const tried = modules.filter(({ block }) => pilots.has(block));
+  const candidates = offered(model, options, measured(measuring, journal, tried));
+  const kinds = kindsUsed(allocatorNamed(options.allocate), candidates, pilots, targetOf({ ...options, keep }));
+  const chosen = modules.filter(({ block, kind }) => pilots.has(block) || kinds.has(kind));
+  if (chosen.some((module) => unmeasured(journal, module).length > 0))
+    job.note(
+      `${options.allocate}: blocks ${[...pilots].join(", ")} say that ${[...kinds].join(", ")} are worth measuring in all`,
+    );
+  return chosen;
+}
+
+/** What the journal knows of the modules, once what it lacks is measured. */
+function measured(measuring: Measuring, journal: MeasurementJournal, modules: readonly Module[]): Measurements {
+  const lacking = modules.flatMap((module) => unmeasured(journal, module));
+  const passes = passesOf(measuring.model, measuring.stored, lacking);
   for (const [i, pass] of passes.entries()) {
-    const { losses, points } = measurePass({ model, stored, options, job }, pass, `measure ${i + 1}/${passes.length}`);
+    const { losses, points } = measurePass(measuring, pass, `measure ${i + 1}/${passes.length}`);
     journal.add(losses, points);
   }
-  const curves = modules.flatMap((module) => {
-    const curve = journal.curve(module.name, module.sizes);
-    return curve ? [{ ...module, curve }] : [];
-  });
-  return { curves: new Map(curves.map(({ name, curve }) => [name, curve])) };
+  const curves = modules.map(({ name, sizes }) => [name, journal.curve(name, sizes)] as const);
+  return { curves: new Map(curves.filter((entry): entry is [string, Curve] => entry[1] !== undefined)) };
 }
 
 /** Blocks instead of modules: one forward pass. */
@@ -92,7 +120,12 @@ function modulesOf(model: Model, options: Options): Module[] {
   const { ranks, widths } = needs === "divergences" ? tries : { ranks: [], widths: [] };
   const shapes = candidatesOf(model, options);
   const projections = shapes.map((shape): Module => {
-    return { ...shape, replaced: shape, sizes: sizes(ranks, (share) => Math.floor(share * breakEvenRank(shape))) };
+    return {
+      ...shape,
+      kind: kindOf(shape),
+      replaced: shape,
+      sizes: sizes(ranks, (share) => Math.floor(share * breakEvenRank(shape))),
+    };
   });
   const blocks = [...new Set(shapes.map(({ block }) => block))];
   const narrower = blocks.flatMap((block) => {
@@ -102,7 +135,7 @@ function modulesOf(model: Model, options: Options): Module[] {
     );
     return own.map(({ part, site, width, step }): Module => {
       const tried = sizes(widths, (share) => Math.round((share * width) / step) * step);
-      return { name: partName(block, part), block, site, replaced: part, sizes: tried };
+      return { name: partName(block, part), kind: part, block, site, replaced: part, sizes: tried };
     });
   });
   return [...(factored ? projections : []), ...(!factored || parts === "beside" ? narrower : [])];
@@ -146,9 +179,9 @@ function measurePass(measuring: Measuring, modules: readonly Module[], stage: st
     job.progress({ stage, done: block, total: model.config.blocks, unit: "block" });
   };
   const tries = modules.flatMap(({ name, sizes }) => sizes.map((at) => ({ module: name, at })));
-  const measured = tries.length > 0 ? divergences(model, probeWindows(stored), variantsOf, between) : new Map<string, number>();
+  const found = tries.length > 0 ? divergences(model, probeWindows(stored), variantsOf, between) : new Map<string, number>();
   if (tries.length === 0) lossesAlone(model, variantsOf, between);
-  const points = tries.map((tried) => ({ ...tried, divergence: measured.get(variantKey(tried.module, tried.at)) as number }));
+  const points = tries.map((tried) => ({ ...tried, divergence: found.get(variantKey(tried.module, tried.at)) as number }));
   return { losses, points };
 }
 

@@ -50,15 +50,17 @@ export function keepFor(model: Model, options: Options, stored: StatisticsFolder
 export function keepForBytes(bytes: number, planAt: (keep: number) => Pick<Plan, "summary">, job: Pick<Job, "note">): number {
   const bytesAt = (keep: number) => planAt(keep).summary.bytesAfter;
   if (bytesAt(1) <= bytes) return 1;
-  const least = bytesAt(LEAST_KEEP);
-  if (least > bytes)
-    throw new UsageError(`--target-bytes ${bytes}: the least that this model and allocation come to is ${least}; ask for more`);
   let [within, beyond] = [LEAST_KEEP, 1];
   while (beyond - within > EXACT) {
     const middle = Number(((within + beyond) / 2).toFixed(5));
     if (bytesAt(middle) <= bytes) within = middle;
     else beyond = middle;
   }
+  // Last, for what smaller keeps need may not be measured yet.
+  if (bytesAt(within) > bytes)
+    throw new UsageError(
+      `--target-bytes ${bytes}: the least that this model and allocation come to is ${bytesAt(within)}; ask for more`,
+    );
   job.note(`--target-bytes ${bytes}: keep ${within} comes to ${bytesAt(within)}`);
   return within;
 }

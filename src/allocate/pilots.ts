@@ -1,0 +1,34 @@
+/**
+ * Which modules are worth measuring. A divergence costs a forward pass, and most kinds of module are not worth replacing: on
+ * SmolLM2-135M no projection of an MLP was ever chosen to be factored. So every kind is measured in a few pilot blocks; in the
+ * others only those that the rule itself replaces somewhere, were the pilots the whole model. What is not measured is not
+ * offered. All follows from the pilots' measurements and the keep, so that their journal gives the same again.
+ */
+import type { Allocator, Candidates, Target } from "./allocator.ts";
+import { kindOf } from "./kind.ts";
+
+/** One block of so many is a pilot, and these at least. */
+const ONE_IN = 6;
+const FEWEST = 5;
+/** What pilots are asked beside the keep itself, for other blocks may have to give up more than they do. */
+const SMALLER_KEEP = 0.5;
+
+/** The pilots among these blocks: evenly spread, with the first and the last. */
+export function pilotsOf(blocks: readonly number[]): Set<number> {
+  const count = Math.max(FEWEST, Math.ceil(blocks.length / ONE_IN));
+  if (count >= blocks.length) return new Set(blocks);
+  const spread = Array.from({ length: count }, (_, i) => Math.round((i * (blocks.length - 1)) / (count - 1)));
+  return new Set(spread.map((i) => blocks[i] as number));
+}
+
+/** The kinds that the rule replaces in some pilot, at the keep asked for or at a smaller one. */
+export function kindsUsed(rule: Allocator, candidates: Candidates, pilots: ReadonlySet<number>, target: Target): Set<string> {
+  const own = <T extends { readonly block: number }>(all: readonly T[]) => all.filter(({ block }) => pilots.has(block));
+  const alone = { ...candidates, projections: own(candidates.projections), parts: own(candidates.parts) };
+  const chosen = [target.keep, SMALLER_KEEP].map((keep) => rule.allocate(alone, { ...target, keep }));
+  const kinds = chosen.flatMap(({ ranks, widths }) => [
+    ...[...ranks.keys()].map((name) => kindOf({ name })),
+    ...[...widths.values()].flatMap((sizes) => Object.keys(sizes)),
+  ]);
+  return new Set(kinds);
+}
