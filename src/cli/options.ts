@@ -67,9 +67,9 @@ export const COMPRESS = [
     "original",
     "compressed",
   ]),
-  option("--nesting <fraction>", "nested methods: share k1/k of the rank for the activation-aware step")
+  option("--nesting <fraction>", "share of the rank for the method's own fit; the rest is the SVD of what that leaves")
     .argParser(numberIn(0, 1))
-    .default(compress.nesting),
+    .default(undefined, "0.95 of nsvd and nid, 1 of all others"),
   option("--alpha <exponent>", "asvd: exponent of the activation scale, 0 is svd")
     .argParser(numberIn(0, 2))
     .default(compress.alpha),

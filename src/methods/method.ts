@@ -42,12 +42,12 @@ export interface Projection {
 export interface Decomposition {
   /**
    * Squared loss of dropping each direction: the loss at rank k is the sum from k on. In the method's own metric (that of the
-   * calibration inputs for svd-llm, asvd-ii, rom); only where losses are additive (methods.md section 0).
+   * calibration inputs for svd-llm, asvd-ii, rom), where losses are additive. With nesting a bound that the loss comes close to.
    */
   readonly losses?: Float64Array;
   /**
    * Eigenvalues of the output Gram matrix W H W^T, largest first, where the method computed them: their sum from k on bounds
-   * the calibration loss of any factors of rank k from below, and a nested method comes close to it.
+   * the calibration loss of any factors of rank k from below.
    */
   readonly outputSpectrum?: Float64Array;
   /** What was added to the Gram matrix's diagonal, relative to its mean; 0 when nothing was. */
@@ -66,8 +66,8 @@ export interface MethodOptions {
   readonly alpha: number;
   /** ASVD: what the scale of an input is, its mean or its largest absolute value. */
   readonly scale: "abs-mean" | "abs-max";
-  /** NSVD, NID: share k1 / k of the rank given to the activation-aware step, in [0, 1]. */
-  readonly nesting: number;
+  /** Share k1 / k of the rank that the method itself fits, in [0, 1], the rest being fitted to what that leaves of the weight. */
+  readonly nesting?: number | undefined;
   /** ASVD-III: exponent of the Gram matrix's eigenvalues, in [0, 1]; 1/2 is ASVD-II, 0 the plain SVD. */
   readonly gamma: number;
   /** K-FAC: share of the identity in the metric of the outputs, in (0, 1]; 1 is svd-llm. */
@@ -83,7 +83,7 @@ export interface MethodOptions {
 export const METHOD_DEFAULTS: MethodOptions = {
   alpha: 0.5,
   scale: "abs-mean",
-  nesting: 0.95,
+  nesting: undefined,
   gamma: 0.25,
   shrinkage: 0.5,
   mu: 0.01,
@@ -111,7 +111,12 @@ export interface Method {
   readonly parts?: true;
   /** Whether its factors come with a bias, under these options; never when absent. */
   addsBias?(options: MethodOptions): boolean;
+  /** Share of the rank that it fits itself where the user names none; 1 when absent. */
+  readonly nesting?: number;
+  /** The factors of rank k2 for what its share of the rank leaves of the weight; the plain SVD when absent. */
+  fitResidual?(residual: Tensor, k2: number): Factors;
   /** Rows of `right` that a skeleton stands for at rank k; none when absent. */
   skeletonRows?(rank: number, options: MethodOptions): number;
+  /** All of the rank for its own fit; `nesting` is seen to by nested.ts. */
   decompose(projection: Projection, options: MethodOptions): Decomposition;
 }

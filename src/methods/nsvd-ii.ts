@@ -3,17 +3,14 @@
  * Lu, Xu, Ding, Li, Kang 2025, arXiv:2503.17101.
  *
  *   A   m x n   weight
- *   H   n x n   Gram matrix X X^T of the calibration inputs
  *   A1  m x n   argmin over rank k1 of ||(A - B) X||: ASVD-II
  *   A2  m x n   argmin over rank k2 of ||(A - A1) - B||_F: the plain SVD
  *
- * Options: `nesting` = k1 / k, 0.95 in the paper. Equals NSVD-I where H is regular.
+ * Options: `nesting` = k1 / k, 0.95 in the paper; 1 is asvd-ii. Equals NSVD-I where the Gram matrix is regular.
  */
-import { scope } from "../tensor/index.ts";
+import { asvdII } from "./asvd-ii.ts";
 import type { Method } from "./method.ts";
-import { nested } from "./nested.ts";
-import { leading, principalTerms } from "./terms.ts";
-import { eigenWhitening, whitenedTerms } from "./whitening.ts";
+import { PUBLISHED_NESTING } from "./nested.ts";
 
 export const nsvdII: Method = {
   name: "nsvd-ii",
@@ -21,8 +18,6 @@ export const nsvdII: Method = {
   paper: "arXiv:2503.17101",
   needs: ["gram"],
   propagate: "original",
-  decompose({ weight: A, statistics: { gram: H } }, { nesting }) {
-    const A1 = scope(() => whitenedTerms(A, eigenWhitening(H)));
-    return nested(A, A1, (residual, k2) => leading(principalTerms(residual, k2), k2), nesting);
-  },
+  nesting: PUBLISHED_NESTING,
+  decompose: asvdII.decompose,
 };

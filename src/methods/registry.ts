@@ -7,6 +7,7 @@ import { asvdIII } from "./asvd-iii.ts";
 import { kfac } from "./kfac.ts";
 import type { Method } from "./method.ts";
 import { modegpt } from "./modegpt.ts";
+import { nestable } from "./nested.ts";
 import { nidI } from "./nid-i.ts";
 import { nidII } from "./nid-ii.ts";
 import { nsvdI } from "./nsvd-i.ts";
@@ -30,7 +31,7 @@ export const METHODS: readonly Method[] = [
   rom,
   kfac,
   modegpt,
-];
+].map(nestable);
 
 /** @throws UsageError naming the known methods. */
 export function methodNamed(name: string): Method {

@@ -47,7 +47,7 @@ export const compressOptions = z.strictObject({
   /** Which activations later blocks see. `rom` defaults to compressed, all others to original. */
   propagate: z.enum(["original", "compressed"]).optional(),
   /** What single methods read; methods/method.ts says which and why. */
-  nesting: z.number().min(0).max(1).default(METHOD_DEFAULTS.nesting),
+  nesting: z.number().min(0).max(1).optional(),
   alpha: z.number().min(0).max(2).default(METHOD_DEFAULTS.alpha),
   scale: z.enum(["abs-mean", "abs-max"]).default(METHOD_DEFAULTS.scale),
   gamma: z.number().min(0).max(1).default(METHOD_DEFAULTS.gamma),

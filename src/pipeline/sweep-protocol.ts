@@ -65,7 +65,7 @@ function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: 
     options: {
       ...(allocatorNamed(allocate).needs === "trials" ? { trials, depthGroups, seed } : {}),
       ...{ allocate, chatTemplate: String(options.chatTemplate), ...methodOptions(options), rankMultiple },
-      ...{ include: include ?? null, exclude: exclude ?? null },
+      ...{ nesting: options.nesting ?? null, include: include ?? null, exclude: exclude ?? null },
     },
   };
 }
