@@ -1,7 +1,8 @@
 /** Parts of a block made narrower: at their whole width the dense block again, at less what was predicted. */
 import { describe, expect, test } from "vitest";
 import { SiteSums } from "../src/calibrate/statistics.ts";
-import type { InputStatistics } from "../src/methods/method.ts";
+import { type InputStatistics, METHOD_DEFAULTS } from "../src/methods/method.ts";
+import { modegpt } from "../src/methods/modegpt.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../src/models/forward.ts";
 import type { LlamaConfig } from "../src/models/llama.ts";
 import type { Model } from "../src/models/load.ts";
@@ -12,7 +13,7 @@ import { dispose, keep, scope, type Tensor } from "../src/tensor/index.ts";
 import { goldenModel } from "./exported.ts";
 import { distance } from "./problem.ts";
 
-const options = { order: "elimination" } as const;
+const options = METHOD_DEFAULTS;
 /** Several query heads a key/value head; all heads their own; biases everywhere; heads of another width; scaled angles. */
 const cases = ["gqa-untied", "mha-tied", "biases", "head-dim", "rope-yarn"];
 const parts: Part[] = ["queryKey", "value", "channels"];
@@ -52,7 +53,10 @@ describe.each(cases)("%s", (name) => {
   test.each(parts)("%s at its whole width gives the dense block", (part) => {
     withBlock(model, ({ weights, sums, run }) => {
       const { site, width } = partShape(model, part);
-      const made = narrowing(part, { model, weights, statistics: sums.statistics(site, "block 0"), options }).at(width, "f32");
+      const made = narrowing(part, { model, weights, statistics: sums.statistics(site, "block 0"), options, method: modegpt }).at(
+        width,
+        "f32",
+      );
       const whole = run({
         vectors: weights.vectors,
         linears: new Map([...weights.linears, ...made.layers]),
@@ -67,7 +71,7 @@ describe.each(cases)("%s", (name) => {
     withBlock(model, ({ weights, sums, inputs }) => {
       const { heads } = model.config as LlamaConfig;
       const statistics = sums.statistics("attention.in", "block 0");
-      const narrowed = narrowing("value", { model, weights, statistics, options });
+      const narrowed = narrowing("value", { model, weights, statistics, options, method: modegpt });
       const x = inputs.get("attention.in") as Tensor;
       const width = heads.dim - 1;
       const { layers } = narrowed.at(width, "f32");
@@ -95,7 +99,7 @@ describe.each(cases)("%s", (name) => {
       const statistics = new Map(sites.map((site) => [site, sums.statistics(site, "block 0")]));
       for (const part of parts) {
         const { site, width } = partShape(model, part);
-        const given = { model, weights, statistics: statistics.get(site) as InputStatistics, options };
+        const given = { model, weights, statistics: statistics.get(site) as InputStatistics, options, method: modegpt };
         const { losses } = narrowing(part, given);
         expect(losses.length).toBe(width + 1);
         expect(losses[0]).toBeGreaterThan(0);

@@ -13,9 +13,10 @@
  */
 
 import { NumericsError } from "../errors.ts";
-import { addToDiagonal, cholesky, diagonal, scope, solveLower, type Tensor } from "../tensor/index.ts";
+import { scope, solveLower } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import type { Method } from "./method.ts";
+import { outputMetric } from "./output-metric.ts";
 import { decomposition } from "./terms.ts";
 
 export const kfac: Method = {
@@ -32,13 +33,3 @@ export const kfac: Method = {
       return decomposition({ left: solveLower(L, left, true), right, losses });
     }),
 };
-
-/** The Cholesky factor of (1 - shrinkage) G / mean + shrinkage I; the identity where no gradient came. */
-function outputMetric(G: Tensor, shrinkage: number): Tensor {
-  const entries = diagonal(G);
-  const mean = entries.reduce((a, b) => a + b, 0) / entries.length;
-  const share = mean > 0 ? (1 - shrinkage) / mean : 0;
-  const L = cholesky(addToDiagonal(G.scale(share), mean > 0 ? shrinkage : 1));
-  if (!L) throw new NumericsError("kfac: expected output gradients of full rank; raise --shrinkage above 0");
-  return L;
-}

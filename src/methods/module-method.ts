@@ -7,6 +7,8 @@ export interface ChannelProblem {
   readonly down: Tensor;
   /** C = sum of h h^T over calibration tokens, f x f, f64, symmetric. */
   readonly gram: Tensor;
+  /** L of output-metric.ts, m x m: errors count as ||L^T E||; absent where all directions of y count alike. */
+  readonly metric?: Tensor | undefined;
 }
 
 /** How units are put in order: one after the other, the loss of all those dropped in mind, or each by a score of its own. */
@@ -16,7 +18,7 @@ export type UnitOrder = "elimination" | "scores";
 export interface ChannelReduction {
   /** All f channels, the most useful first: width k keeps the first k. */
   readonly order: Uint32Array;
-  /** Squared calibration loss of losing each channel of `order`, those before it kept: the loss at width k is the sum from k on. */
+  /** Squared calibration loss of losing each channel of `order`, those before it kept: the loss at width k is the sum from k on. In the metric. */
   readonly losses: Float64Array;
   /** What was added to the Gram matrix's diagonal, relative to its mean. */
   readonly damping: number;

@@ -8,6 +8,8 @@
  *   S          the channels kept, k of f
  *   D' = D C_fS C_SS^-1, the best map from the kept channels; its loss is the sum over dropped columns of ||(D L)_j||^2
  *   where L L^T = C in the chosen order
+ *
+ * With a metric of the outputs D' is the same, least squares in every direction; the choice and the losses are the metric's.
  */
 
 import { NumericsError } from "../errors.ts";
@@ -22,11 +24,12 @@ const GROUP = 32;
 /** Below this share of the channels their order is that of their last scores. */
 const SMALLEST = 0.1;
 
-export function nystrom({ down: D, gram }: ChannelProblem, by: UnitOrder = "elimination"): ChannelReduction {
+export function nystrom({ down: D, gram, metric }: ChannelProblem, by: UnitOrder = "elimination"): ChannelReduction {
   return scope(() => {
     const { C, damping } = regular(gram);
-    const order = by === "elimination" ? eliminate({ down: D, gram: C }) : byLeverage(C);
-    return { ...reduction(D, C, order), damping };
+    const felt = metric ? metric.T.matmul(D) : D; // m x f
+    const order = by === "elimination" ? eliminate({ down: felt, gram: C }) : byLeverage(C);
+    return { ...reduction({ down: D, gram: C, metric }, order), damping };
   });
 }
 
@@ -43,10 +46,10 @@ function regular(gram: Tensor): { C: Tensor; damping: number } {
 }
 
 /** The reduction that keeps channels in the order given. */
-export function reduction(D: Tensor, C: Tensor, order: Uint32Array): Omit<ChannelReduction, "damping"> {
+export function reduction({ down: D, gram: C, metric }: ChannelProblem, order: Uint32Array): Omit<ChannelReduction, "damping"> {
   const L = scope(() => factor(C.selectRows(order).selectColumns(order))); // f x f
   const M = scope(() => D.selectColumns(order).matmul(L)); // m x f
-  const losses = scope(() => M.mul(M).columnSums().toFloat64Array());
+  const losses = scope(() => squaresOfColumns(metric ? metric.T.matmul(M) : M));
   // D' C_SS = D C_fS = M (L_S.)^T, and C_SS = L_SS L_SS^T: so D' = M_S L_SS^-1.
   const down = (k: number) =>
     scope(() => {
@@ -92,7 +95,7 @@ interface Elimination {
 /** Positions of the channels left, the one that costs least first. */
 function byScore({ D, P, channels }: Elimination): number[] {
   const precision = diagonal(P);
-  const scores = scope(() => D.mul(D).columnSums().toFloat64Array()).map((energy, j) => energy / (precision[j] as number));
+  const scores = scope(() => squaresOfColumns(D)).map((energy, j) => energy / (precision[j] as number));
   return [...channels.keys()].sort((a, b) => (scores[a] as number) - (scores[b] as number));
 }
 
@@ -109,6 +112,8 @@ function without({ channels, D, P }: Elimination, ranked: readonly number[]): El
     P: P.selectRows(left).selectColumns(left).sub(A.T.matmul(A)),
   };
 }
+
+const squaresOfColumns = (M: Tensor) => M.mul(M).columnSums().toFloat64Array();
 
 function factor(A: Tensor): Tensor {
   const L = cholesky(A);

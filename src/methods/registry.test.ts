@@ -4,7 +4,18 @@ import { UsageError } from "../errors.ts";
 import { METHODS, methodNamed } from "./registry.ts";
 
 /** What methods are made of; every other file of the folder is a method. */
-const PARTS = ["activation-aware", "factors", "interpolative", "measure", "method", "nested", "registry", "terms", "whitening"];
+const PARTS = [
+  "activation-aware",
+  "factors",
+  "interpolative",
+  "measure",
+  "method",
+  "nested",
+  "output-metric",
+  "registry",
+  "terms",
+  "whitening",
+];
 /** What modegpt is made of, one file for each part of a block, and their contract. */
 const MODULE_METHODS = ["module-method", "nystrom", "cr", "value-output"];
 

@@ -171,9 +171,9 @@ function factorizeSite(task: BlockTask, site: string, sums: SiteStatistics): Pro
 function narrowPart(task: BlockTask, { part }: PartShape, statistics: InputStatistics) {
   task.checkpoint();
   return task.clock.time("factorize", () => {
-    const { model, weights, options, index: block, dtype } = task;
+    const { model, weights, options, method, index: block, dtype } = task;
     const wanted = { block, part, width: task.widths?.[part] as number, dtype };
-    const made = scope(() => narrowerPart(model, narrowing(part, { model, weights, statistics, options }), wanted));
+    const made = scope(() => narrowerPart(model, narrowing(part, { model, weights, statistics, options, method }), wanted));
     for (const [name, layer] of made.layers) weights.linears.set(name, layer);
     if (made.ropePairs) weights.ropePairs = made.ropePairs;
     return made;

@@ -274,6 +274,7 @@ function lowRank(options: Options, shape: PlacedProjection, statistics: Statisti
 }
 
 function narrower({ model, options }: Measuring, part: Part, statistics: Statistics, { dense: weights }: BlockTask): Tried {
-  const { losses, at } = narrowing(part, { model, weights, statistics, options });
+  const method = methodNamed(options.method);
+  const { losses, at } = narrowing(part, { model, weights, statistics, options, method });
   return { losses, at: (width) => at(width, "f32") };
 }

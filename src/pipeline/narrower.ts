@@ -1,7 +1,8 @@
 /** What takes the place of a block's part: dense projections of fewer channels, rotary pairs or values a head, and what they cost. */
 import { cr } from "../methods/cr.ts";
-import type { InputStatistics, MethodOptions } from "../methods/method.ts";
+import type { InputStatistics, Method, MethodOptions } from "../methods/method.ts";
 import { nystrom } from "../methods/nystrom.ts";
+import { outputMetric } from "../methods/output-metric.ts";
 import { valueOutput } from "../methods/value-output.ts";
 import { pairRows } from "../models/head-rows.ts";
 import type { Model } from "../models/load.ts";
@@ -9,7 +10,7 @@ import type { BlockWeights, Dense, Part, PartShape, RopePairs } from "../models/
 import { blockPrefix } from "../models/weights.ts";
 import { tailSums } from "../tail-sums.ts";
 import { type DType, hcat, row, scope, Tensor, vcat } from "../tensor/index.ts";
-import { rounded } from "./replacement.ts";
+import { gradientsFor, rounded } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 
 /** A part's new projections, by their name in the block. */
@@ -35,7 +36,9 @@ export interface Given {
   readonly weights: BlockWeights;
   /** Of the part's site. */
   readonly statistics: InputStatistics;
-  readonly options: Pick<MethodOptions, "order">;
+  readonly options: Pick<MethodOptions, "order" | "shrinkage">;
+  /** Whose metric decides which channels go. */
+  readonly method: Method;
 }
 
 /** Positions over which rotary angles are averaged: a text's length, and past it only the slowest pairs still change. */
@@ -51,10 +54,14 @@ export function narrowing(part: Part, given: Given): Narrowing {
 }
 
 /** Rows of the input projections, and a refitted output projection. */
-function fewerChannels({ model, weights: { linears }, statistics, options }: Given): Narrowing {
+function fewerChannels({ model, weights: { linears }, statistics, options, method }: Given): Narrowing {
   const { inputs, output } = model.architecture.channels;
   const down = linears.get(output) as Dense;
-  const reduction = nystrom({ down: down.weight.to("f64"), gram: statistics.gram }, options.order);
+  const reduction = scope(() => {
+    const gradients = gradientsFor(method, output, statistics);
+    const metric = gradients && outputMetric(gradients, options.shrinkage);
+    return nystrom({ down: down.weight.to("f64"), gram: statistics.gram, metric }, options.order);
+  });
   const at = (width: number, dtype: DType): NarrowerPart => {
     const kept = reduction.order.slice(0, width);
     const narrower = inputs.map((name) => [name, selectedRows(linears.get(name) as Dense, kept)] as const);

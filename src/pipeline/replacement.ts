@@ -28,9 +28,14 @@ export function decomposed(
   dense: Dense,
   statistics: InputStatistics | undefined,
 ): Decomposed {
-  const gradients = method.needs.includes("gradients") ? statistics?.outputGradients?.(nameInBlock(shape.name)) : undefined;
+  const gradients = gradientsFor(method, nameInBlock(shape.name), statistics);
   const given = { weight: dense.weight.to("f64"), statistics: statistics as InputStatistics, gradients };
   return { shape, dense, statistics, decomposition: method.decompose(given, options) };
+}
+
+/** The gradients at a projection's outputs, where the method reads them; by the projection's name in the block. */
+export function gradientsFor(method: Method, projection: string, statistics: InputStatistics | undefined): Tensor | undefined {
+  return method.needs.includes("gradients") ? statistics?.outputGradients?.(projection) : undefined;
 }
 
 /** The values that are left of a tensor when it is written, as f32. */

@@ -181,7 +181,8 @@ interface PartTask {
 /** The part in every cell that makes it narrower, as it is written. */
 function narrowPart(pass: Pass, part: Part, { block, dense: weights, statistics }: PartTask): Map<CellPlan, NarrowerPart> {
   const { model, options, reports } = pass;
-  const narrowed = narrowing(part, { model, weights, statistics, options });
+  const { method } = (pass.cells[0] as CellPlan).plan;
+  const narrowed = narrowing(part, { model, weights, statistics, options, method });
   const made = pass.cells.flatMap((cell): [CellPlan, NarrowerPart][] => {
     const width = cell.plan.widths.get(block)?.[part];
     if (width === undefined) return [];
