@@ -57,6 +57,9 @@ describe("activations on the disk", () => {
   });
 });
 
+/** Milliseconds: gradients take four times a forward pass, on a machine that does other things too. */
+const PATIENCE = 300_000;
+
 /** Peak memory is measured in a process of its own. */
 function cli(...args: string[]) {
   const { stdout, stderr } = spawnSync(process.execPath, ["bin/rankfold.js", ...args, "--json", "--quiet"], { encoding: "utf8" });
@@ -64,13 +67,17 @@ function cli(...args: string[]) {
   return JSON.parse(stdout);
 }
 
-test.each(["svd", "nsvd-i", "rom"])("the peak memory of %s is predicted within 20 %", (method) => {
-  const args = ["compress", PEQUOD, "--method", method, "--calibration", TEXT, "--samples", "32", "--window", "256"];
-  const { peakBytes } = cli(...args, "-o", out("plan"), "--dry-run");
-  const { peakRssBytes } = cli(...args, "-o", out("peak"));
-  expect(peakBytes / peakRssBytes).toBeGreaterThan(0.8);
-  expect(peakBytes / peakRssBytes).toBeLessThan(1.2);
-});
+test.each(["svd", "nsvd-i", "rom", "kfac"])(
+  "the peak memory of %s is predicted within 20 %",
+  (method) => {
+    const args = ["compress", PEQUOD, "--method", method, "--calibration", TEXT, "--samples", "32", "--window", "256"];
+    const { peakBytes } = cli(...args, "-o", out("plan"), "--dry-run");
+    const { peakRssBytes } = cli(...args, "-o", out("peak"));
+    expect(peakBytes / peakRssBytes).toBeGreaterThan(0.8);
+    expect(peakBytes / peakRssBytes).toBeLessThan(1.2);
+  },
+  PATIENCE,
+);
 
 /** A disk of its own, so small that it fills; undefined where this user may not mount one. */
 function smallDisk(bytes: number) {

@@ -12,7 +12,7 @@ import { silentJob } from "../src/pipeline/job.ts";
 import { mergeStatistics } from "../src/pipeline/merge-statistics.ts";
 import { type CompressOptions, compressOptions, parseOptions } from "../src/pipeline/options.ts";
 import { calibrateOptions, mergeOptions } from "../src/pipeline/sweep-options.ts";
-import { scope } from "../src/tensor/index.ts";
+import { scope, type Tensor } from "../src/tensor/index.ts";
 
 const MODEL = fileURLToPath(new URL("../assets/pequod-5m", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "rankfold-statistics-"));
@@ -22,8 +22,9 @@ const [first, second] = ["1", "2"].map((n) => join(chapters, `chapter_${n}.txt`)
 
 const WINDOWS = { window: 128 };
 
-function sum(out: string, calibration: string[], samples: number) {
-  return calibrate(parseOptions(calibrateOptions, { model: MODEL, out: at(out), calibration, samples, ...WINDOWS }), silentJob);
+function sum(out: string, calibration: string[], samples: number, { gradients = false } = {}) {
+  const given = { model: MODEL, out: at(out), calibration, samples, gradients, ...WINDOWS };
+  return calibrate(parseOptions(calibrateOptions, given), silentJob);
 }
 
 function merge(out: string, ...folders: string[]) {
@@ -70,6 +71,35 @@ test("the statistics of two halves, merged, are those of the whole, within the r
   expect({ tokens, texts: texts.length }).toEqual({ tokens: 8 * 128, texts: 2 });
   expectSameSums("merged", "both");
 });
+
+describe("gradients", () => {
+  beforeAll(async () => {
+    await sum("first-gradients", [first], 1, { gradients: true });
+    await sum("second-gradients", [second], 1, { gradients: true });
+  });
+
+  test("of two halves, merged, add up", async () => {
+    await merge("merged-gradients", "first-gradients", "second-gradients");
+    const [merged, a, b] = ["merged-gradients", "first-gradients", "second-gradients"].map(gradientsOf);
+    const added = (a as Float64Array).map((value, i) => value + ((b as Float64Array)[i] as number));
+    // Stored in f32.
+    expect(merged).toEqual(Float64Array.from(Float32Array.from(added)));
+  });
+
+  test("in one half alone are refused by name", async () => {
+    await expect(merge("mixed", "first", "second-gradients")).rejects.toThrow(
+      /the statistics of chapter_2.txt hold gradients and the statistics of chapter_1.txt none/,
+    );
+  });
+});
+
+/** Of the queries of block 3. */
+function gradientsOf(name: string): Float64Array {
+  const block = StatisticsFolder.open(at(name)).block(3);
+  const values = scope(() => (block.gradientTriangles().get("self_attn.q_proj") as Tensor).toFloat64Array());
+  block.close();
+  return values;
+}
 
 /** Of block 3, within the rounding of f32 products. */
 function expectSameSums(name: string, other: string): void {
@@ -126,8 +156,9 @@ describe("refused in one sentence", () => {
     await expect(sum("first", [first], 4)).rejects.toThrow(/is not empty/);
   });
 
-  test("statistics and a text", async () => {
-    await expect(run({ out: "x", statistics: at("first"), calibration: [first] })).rejects.toThrow(/not both/);
+  test("statistics and another text", async () => {
+    const other = { calibration: [second], samples: 4, ...WINDOWS };
+    await expect(run({ out: "x", statistics: at("first"), ...other })).rejects.toThrow(/of another text/);
   });
 
   test("a method that would see compressed activations", async () => {

@@ -12,7 +12,7 @@ import { readBlock } from "../models/weights.ts";
 import { klDivergenceGradient, record, rmsNorm, scaleRows, scope, Tensor, TokenSums, vcat } from "../tensor/index.ts";
 
 /** Rows of logits at a time. */
-const LOGIT_ROWS = 256;
+export const LOGIT_ROWS = 256;
 /** A logit so far above the others that its token has all the probability. */
 const CERTAIN = 1e4;
 

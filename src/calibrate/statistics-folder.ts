@@ -176,9 +176,19 @@ export class StoredBlock implements SiteStatistics {
     });
   }
 
+  /** The lower triangles of the output gradients' Gram matrices, f32, by projection; none where they were not summed. */
+  gradientTriangles(): Map<string, Tensor> {
+    const names = [...(this.gradients?.entries.keys() ?? [])].map((name) => name.slice(0, -".gradients".length));
+    return new Map(names.map((name) => [name, this.gradientTriangle(name)]));
+  }
+
+  private gradientTriangle(projection: string): Tensor {
+    return (this.gradients as SafetensorsFile).read(`${projection}.gradients`);
+  }
+
   private outputGradients(projection: string): Tensor {
     return scope(() => {
-      const triangle = (this.gradients as SafetensorsFile).read(`${projection}.gradients`);
+      const triangle = this.gradientTriangle(projection);
       return symmetric(triangle.to("f64"), Math.round((Math.sqrt(8 * triangle.size + 1) - 1) / 2));
     });
   }

@@ -56,7 +56,7 @@ export function parseManifest(file: string, json: JsonObject): StatisticsManifes
   return json as unknown as StatisticsManifest;
 }
 
-/** The manifest of summed statistics, but its files. @throws UsageError when the two do not belong together. */
+/** The manifest of summed statistics, still with the first one's files. @throws UsageError when the two do not belong together. */
 export function mergeManifests(a: StatisticsManifest, b: StatisticsManifest): StatisticsManifest {
   if (a.model.fingerprint !== b.model.fingerprint)
     throw new UsageError(`merge: expected statistics of one model, got ${a.model.name} and ${b.model.name} with other weights`);
@@ -64,10 +64,13 @@ export function mergeManifests(a: StatisticsManifest, b: StatisticsManifest): St
     throw new UsageError(`merge: expected windows of one length, got ${a.window} and ${b.window} tokens; calibrate one again`);
   const twice = b.texts.find(({ sha256 }) => a.texts.some((text) => text.sha256 === sha256));
   if (twice) throw new UsageError(`merge: ${twice.text} is in both statistics and would count twice; leave one out`);
-  // Gradients are those of a few windows of one text: those of two do not add up to those of both.
-  const { gradients: _, ...sums } = a;
-  return { ...sums, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens };
+  const [having, lacking] = a.gradients ? [a, b] : [b, a];
+  if (having.gradients && !lacking.gradients)
+    throw new UsageError(`merge: ${described(having)} hold gradients and ${described(lacking)} none; calibrate both alike`);
+  return { ...a, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens };
 }
+
+const described = ({ texts }: StatisticsManifest) => `the statistics of ${texts.map(({ text }) => text).join(", ")}`;
 
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) > 0;
 

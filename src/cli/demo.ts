@@ -1,11 +1,11 @@
-/** `rankfold demo`: compresses the embedded model by two methods, offline, and measures what each cost. */
+/** `rankfold demo`: compresses the embedded model by the default recipe and by one method alone, offline, and measures what each cost. */
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { StorageError, UsageError } from "../errors.ts";
 import { compressOptions, evaluateOptions, parseOptions } from "../pipeline/options.ts";
-import type { EvaluateResult } from "../pipeline/results.ts";
+import type { CompressResult, EvaluateResult } from "../pipeline/results.ts";
 import { renderTable, right } from "../report/table.ts";
 import { formatBytes, formatCount, formatPerplexity, formatSeconds } from "../report/units.ts";
 import { type DemoTexts, writeDemoTexts } from "./demo-texts.ts";
@@ -13,12 +13,19 @@ import { addOptions, type OutputOptions, THREADS } from "./options.ts";
 import { print, runWatched } from "./session.ts";
 
 const MODEL = fileURLToPath(new URL("../../assets/pequod-5m", import.meta.url));
-const METHODS = ["nsvd-i", "svd-llm"];
+/** What is left open is chosen as `compress` does by default. */
+const RECIPES: readonly Recipe[] = [{ name: "default" }, { name: "svd-llm", method: "svd-llm" }];
 const KEEP = 0.8;
 /** Tokens; what the model's published perplexities are measured with. */
 const WINDOW = 256;
 const MAX_WINDOWS = 64;
 const FOLDER = "rankfold-demo";
+
+interface Recipe {
+  /** Also the folder's. */
+  readonly name: string;
+  readonly method?: string;
+}
 
 interface Flags extends OutputOptions {
   readonly out?: string;
@@ -30,7 +37,7 @@ export interface DemoResult {
   readonly keep: number;
   readonly calibration: string;
   /** The dense model first. */
-  readonly models: readonly (EvaluateResult & { readonly method: string })[];
+  readonly models: readonly (EvaluateResult & { readonly recipe: string })[];
   readonly seconds: number;
 }
 
@@ -46,18 +53,18 @@ async function runDemo(flags: Flags): Promise<DemoResult> {
   const start = performance.now();
   const out = demoFolder(flags.out);
   const texts = writeDemoTexts(join(out, "texts"));
-  const models: DemoResult["models"][number][] = [{ method: "dense", ...(await evaluate(MODEL, texts, flags)) }];
-  for (const method of METHODS) {
-    const folder = join(out, method);
-    await compress(method, folder, texts, flags);
-    models.push({ method, ...(await evaluate(folder, texts, flags)) });
+  const models: DemoResult["models"][number][] = [{ recipe: "dense", ...(await evaluate(MODEL, texts, flags)) }];
+  for (const recipe of RECIPES) {
+    const folder = join(out, recipe.name);
+    const made = await compress(recipe, folder, texts, flags);
+    models.push({ recipe: `${made.method}, ${made.allocate}`, ...(await evaluate(folder, texts, flags)) });
   }
   return { out, keep: KEEP, calibration: texts.calibration, models, seconds: (performance.now() - start) / 1000 };
 }
 
-async function compress(method: string, out: string, { calibration }: DemoTexts, flags: Flags): Promise<void> {
+async function compress({ method }: Recipe, out: string, { calibration }: DemoTexts, flags: Flags): Promise<CompressResult> {
   const input = { model: MODEL, out, method, keep: KEEP, calibration, window: WINDOW, threads: flags.threads };
-  await runWatched("compress", parseOptions(compressOptions, input), flags);
+  return (await runWatched("compress", parseOptions(compressOptions, input), flags)) as CompressResult;
 }
 
 function evaluate(model: string, { evaluation }: DemoTexts, flags: Flags): Promise<EvaluateResult> {
@@ -81,13 +88,13 @@ function demoFolder(asked: string | undefined): string {
 export function renderDemo({ out, models, seconds }: DemoResult): string {
   const files = models[0]?.texts.map(({ file }) => right(`${file.replace(/^.*[\\/]|\.txt$/g, "")} perplexity`)) ?? [];
   const columns = [{ title: "model" }, right("parameters"), right("bytes"), ...files];
-  const rows = models.map(({ method, parameters, bytes, texts }) => [
-    method,
+  const rows = models.map(({ recipe, parameters, bytes, texts }) => [
+    recipe,
     formatCount(parameters),
     formatBytes(bytes),
     ...texts.map(({ perplexity }) => formatPerplexity(perplexity)),
   ]);
-  const best = join(out, METHODS[0] as string);
+  const best = join(out, RECIPES[0]?.name as string);
   const next = `The compressed models are in ${out}; try:\n  npx rankfold generate ${best} --prompt "The whale"\n`;
   return `${renderTable(columns, rows)}\nKeeping ${KEEP} of the projections took ${formatSeconds(seconds)} in all. ${next}`;
 }

@@ -29,7 +29,7 @@ const option = (flags: string, description: string) => new Option(flags, descrip
 
 export const COMPRESS = [
   option("-o, --out <folder>", "the folder to write; must not exist or be empty").makeOptionMandatory(),
-  option("--method <name>", "how a weight becomes two thin ones").default(compress.method),
+  option("--method <name>", "how a weight becomes two thin ones (default: kfac; --method alone: uniform sizes)"),
   option("--keep <fraction>", "share of the parameters of the blocks' projections to keep, in (0, 1]")
     .argParser(numberIn(0, 1, { open: true }))
     .default(undefined, String(DEFAULT_KEEP)),
@@ -42,7 +42,7 @@ export const COMPRESS = [
     "in place of --keep: the smallest model of at most this perplexity, on a few windows of the calibration or --target-text",
   ).argParser(numberIn(1, Number.POSITIVE_INFINITY, { open: true })),
   option("--target-text <file>", "what --target-perplexity is measured on: its first 10 windows of 1024 tokens"),
-  option("--allocate <name>", "how the kept parameters are spread over the projections").default(compress.allocate),
+  option("--allocate <name>", "how the kept parameters are spread over the model (default: auto, which measures it)"),
   option("--blocks <n>", "last-blocks: how many blocks to compress (default: as many as its paper does at --keep)").argParser(
     wholeNumber(1),
   ),
@@ -60,7 +60,10 @@ export const COMPRESS = [
     "text whose activations are measured: .txt, .jsonl or .parquet with `text` fields or a task's rows, a window each; several, after MODEL, share the windows: FILE:WEIGHT",
   ),
   option("--chat-template", "render rows of `messages`, or of `instruction` and `output`, with the model's chat template"),
-  option("--statistics <folder>", "what `rankfold calibrate` wrote, instead of a calibration text"),
+  option(
+    "--statistics <folder>",
+    "what `rankfold calibrate` wrote, instead of a calibration text; with one, made there and kept for other sizes",
+  ),
   option("--samples <windows>", "calibration windows").argParser(wholeNumber(1)).default(compress.samples),
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(compress.window),
   option("--propagate <which>", "the activations that later blocks see (default: the method's own)").choices([
@@ -163,6 +166,8 @@ export const GENERATE = [
 
 export const THREADS = option("--threads <n>", "threads of the engine (default: all)").argParser(wholeNumber(1));
 export const MEMORY = option("--memory <size>", "refuse to start what needs more, such as 8G").argParser(parseBytes);
+
+export const VERBOSE = option("--verbose", "print what became of every projection, not of every block alone");
 
 const OUTPUT = [
   option("--json", "print one JSON object on stdout and nothing else"),

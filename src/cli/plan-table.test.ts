@@ -22,3 +22,12 @@ test("equal blocks share a row; a cell is a rank, a width or dense", () => {
   );
   expect(countKinds(projections)).toBe("2 projections factored, 2 narrower, 2 dense");
 });
+
+test("what is not listed is dense", () => {
+  const projections = [planned(0, "up_proj", { rank: 12 }), planned(2, "down_proj", { rank: 9 })];
+  expect(renderBlocks(projections).split("\n").slice(3, -1)).toEqual([
+    "    0       12      dense",
+    "    1    dense      dense",
+    "    2    dense          9",
+  ]);
+});

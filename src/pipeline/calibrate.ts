@@ -81,13 +81,14 @@ export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManife
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-  const work = { tokens, textBytes: 0, streams: 1, sums: true, decomposes: false } as const;
+  const { gradients = false } = sums;
+  const work = { tokens, textBytes: 0, streams: 1, sums: true, decomposes: false, gradients } as const;
   const { peakBytes, activations } = planMemory(model, work, memoryBytes);
   refuseAbove(memoryBytes, peakBytes, "calibration", "--samples or --window");
   const writer = new StatisticsWriter(out);
   try {
     sumBlocks(model, { windows, activations, writer }, job);
-    if (sums.gradients) sumGradients(model, windows, writer, job);
+    if (gradients) sumGradients(model, windows, writer, job);
     return writer.finish({ ...manifestOf(model, texts, { window, tokens }), probes: probesOf(windows) });
   } catch (error) {
     writer.remove();

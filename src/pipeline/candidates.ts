@@ -1,5 +1,7 @@
 /** What a compression may replace: the model's projections that the user did not exclude, and the parts of a block that they make up. */
 import type { Allocation, Candidates, Curve, PartCandidate, ProjectionCandidate, Target, Trials } from "../allocate/allocator.ts";
+import type { Gain } from "../allocate/gain.ts";
+import { gainsOf } from "../allocate/gains.ts";
 import { blockSizes, keepOf, lastBlocks } from "../allocate/last-blocks.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { UsageError } from "../errors.ts";
@@ -78,9 +80,16 @@ export function checkPair(method: string, allocate: string): void {
   );
 }
 
+/** What an allocator chose, and what that does. */
+export interface Choice extends Allocation {
+  readonly gains: readonly Gain[];
+}
+
 /** The allocator's choice. */
-export function allocate(model: Model, options: Options, { measurements, trials }: Known = {}): Allocation {
-  return allocatorNamed(options.allocate).allocate(offered(model, options, measurements), targetOf(options), trials);
+export function allocate(model: Model, options: Options, { measurements, trials }: Known = {}): Choice {
+  const candidates = offered(model, options, measurements);
+  const allocation = allocatorNamed(options.allocate).allocate(candidates, targetOf(options), trials);
+  return { ...allocation, gains: gainsOf(candidates, allocation) };
 }
 
 export const targetOf = (options: Options): Target => ({ ...options, search: options });

@@ -1,11 +1,9 @@
 /** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
 import { createHash } from "node:crypto";
-import { existsSync, rmSync } from "node:fs";
-import { allocatorNamed } from "../allocate/registry.ts";
+import { rmSync } from "node:fs";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
-import { InterruptedError, StorageError, UnsupportedError, UsageError } from "../errors.ts";
-import { methodNamed } from "../methods/registry.ts";
+import { InterruptedError, StorageError, UnsupportedError } from "../errors.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
 import { COMPRESSED_PREFIX } from "../models/registry.ts";
@@ -14,7 +12,6 @@ import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
 import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import { allocationsOf } from "./allocation.ts";
-import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import { checkPair, withScheduledKeep } from "./candidates.ts";
 import { factorizeBlock } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
@@ -23,8 +20,10 @@ import { modelFingerprint } from "./model-fingerprint.ts";
 import { DEFAULT_KEEP } from "./options.ts";
 import { checkFree } from "./output-folder.ts";
 import { checkMemory, type GivenOptions, type Options, type Plan, planCompression } from "./plan.ts";
-import type { CompressPlan, CompressResult } from "./results.ts";
-import { calibrationSha256, checkPropagation, openStatistics, readsGradients, withStatistics } from "./stored-statistics.ts";
+import { recipeOf, withoutStatistics } from "./recipe.ts";
+import type { CompressPlan, CompressResult, ProjectionReport } from "./results.ts";
+import { checkMeasurable, statisticsFor, textWindows } from "./statistics-for.ts";
+import { calibrationSha256, checkPropagation, withStatistics } from "./stored-statistics.ts";
 import { checkTarget, keepFor } from "./target.ts";
 import { type Fingerprint, WorkDirectory } from "./work-directory.ts";
 import { writeCompanions } from "./write-model.ts";
@@ -51,16 +50,16 @@ export async function compress(given: GivenOptions, job: Job): Promise<CompressR
   if (given.resume) WorkDirectory.tidy(given.out);
   checkFree(given.out);
   const model = await loadModel(given.model, job);
-  checkTarget(given);
-  const asked = withScheduledKeep(model, { ...given, keep: given.keep ?? DEFAULT_KEEP });
+  const chosen = { ...given, ...recipeOf(given) };
+  checkTarget(chosen);
+  const asked = withScheduledKeep(model, { ...chosen, keep: given.keep ?? DEFAULT_KEEP });
   checkOptions(model, asked);
-  const summed = await statisticsOf(model, asked, job);
-  const described = summed
-    ? withStatistics(summed.temporary ? { ...asked, calibration: undefined } : asked, summed.folder)
-    : asked;
+  const summed = await statisticsFor(model, asked, job);
+  const described = summed ? withStatistics(asked, summed.folder) : withoutStatistics(asked);
   if (summed) checkPropagation(described);
-  const options = { ...described, keep: keepFor(model, described, summed?.folder, job) };
-  const plan = planCompression(model, options, allocationsOf(model, options, summed?.folder, job)(options.keep));
+  const allocationAt = allocationsOf(model, described, summed?.folder, job);
+  const options = { ...described, keep: keepFor({ model, options: described, stored: summed?.folder, allocationAt, job }) };
+  const plan = planCompression(model, options, allocationAt(options.keep));
   if (options.dryRun) return plan.summary;
   checkMemory(plan, options);
   const { sha256, windows } = await calibrationOf(model, plan, options, job, summed?.folder);
@@ -88,51 +87,10 @@ export async function compress(given: GivenOptions, job: Job): Promise<CompressR
 
 /** @throws UnsupportedError for a model that is compressed already, UsageError on options that contradict each other. */
 function checkOptions(model: Model, options: Options): void {
-  const { method, calibration, statistics } = options;
   if (String(model.configJson.model_type).startsWith(COMPRESSED_PREFIX))
     throw new UnsupportedError(`${model.path}: is already compressed by rankfold; compress the dense model instead`);
-  checkPair(method, options.allocate);
-  const { needs } = methodNamed(method);
-  const who = needs.length > 0 ? `--method ${method}` : readerOfStatistics(options);
-  if (who === undefined || calibration !== undefined || statistics !== undefined) return;
-  throw new UsageError(`${who} measures activations: give a text with --calibration FILE, or --statistics DIR`);
-}
-
-/** What reads statistics before the blocks are compressed, as its option; undefined where nothing does. */
-function readerOfStatistics({ method, allocate, targetPerplexity, targetText }: Options): string | undefined {
-  if (readsGradients(method)) return `--method ${method}`;
-  if (allocatorNamed(allocate).needs !== "shapes") return `--allocate ${allocate}`;
-  const reads = targetPerplexity !== undefined && (methodNamed(method).needs.length > 0 || targetText === undefined);
-  return reads ? "--target-perplexity" : undefined;
-}
-
-interface Summed {
-  readonly folder: StatisticsFolder;
-  /** Made for this run alone, and deleted after it. */
-  readonly temporary: boolean;
-}
-
-/** The statistics to use, where there are some: those given, or those that a measuring allocator has to make first. */
-async function statisticsOf(model: Model, options: Options, job: Job): Promise<Summed | undefined> {
-  if (options.statistics !== undefined)
-    return { folder: openStatistics(options.statistics, model, options.method), temporary: false };
-  const reader = readerOfStatistics(options);
-  if (reader === undefined) return undefined;
-  const out = `${options.out}.statistics`;
-  if (options.dryRun) throw new UsageError(`${reader} --dry-run: measure first with rankfold calibrate, then give --statistics`);
-  if (!(options.resume && existsSync(out))) {
-    rmSync(out, { recursive: true, force: true });
-    const { window, memoryBytes } = options;
-    const calibration = await textWindows(model, options, job);
-    const texts = [calibrationText(options.calibration as string[], calibration)];
-    const gradients = readsGradients(options.method);
-    sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
-  }
-  return { folder: openStatistics(out, model, options.method), temporary: true };
-}
-
-function textWindows(model: Model, options: Options, job: Job): Promise<Calibration> {
-  return readCalibrationOf(model, { ...options, calibration: options.calibration as string[] }, job);
+  checkPair(options.method, options.allocate);
+  checkMeasurable(options);
 }
 
 /** The windows to run, none where nothing is to be summed; and what stands for their text, null for data-free methods. */
@@ -167,6 +125,7 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
     threads: _threads,
     resume: _resume,
     dryRun: _dry,
+    recipe: _recipe,
     memoryBytes: _memory,
     ...rest
   } = options;
@@ -265,14 +224,22 @@ function replayBlock({ model, plan, work, job, clock }: Run, index: number, batc
   clock.time("forward", () => advanceBatches(model, batches, weights, index, { between: job.checkpoint }));
 }
 
+/** As the blocks have them: narrower parts beside factors. */
+function inOrder(reports: readonly ProjectionReport[], { summary }: Plan): ProjectionReport[] {
+  const byName = new Map(reports.map((report) => [report.name, report]));
+  return summary.projections.flatMap(({ name }) => byName.get(name) ?? []);
+}
+
 function finish(run: Run, calibrationSha256: string | null, elapsed: () => number): CompressResult {
   const { options, plan, work, clock } = run;
-  const { keptProjections, keptTotal, parametersAfter, bytesAfter } = plan.summary;
+  const { keptProjections, keptTotal, parametersAfter, bytesAfter, gains } = plan.summary;
   // Sums are made inside the forward pass.
   const forward = clock.seconds("forward") - clock.seconds("statistics");
   const result: CompressResult = {
     out: options.out,
     method: plan.method.name,
+    allocate: options.allocate,
+    recipe: options.recipe,
     keep: options.keep,
     keptProjections,
     keptTotal,
@@ -286,7 +253,8 @@ function finish(run: Run, calibrationSha256: string | null, elapsed: () => numbe
       write: clock.seconds("write"),
     },
     peakRssBytes: peakRssBytes(),
-    projections: work.projections,
+    gains,
+    projections: inOrder(work.projections, plan),
   };
   writeCompanions(run.model, plan, { ...result, calibrationSha256, options }, work.path);
   work.finish(options.out);

@@ -9,6 +9,7 @@ import { BATCH_TOKENS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { ProjectionShape } from "../models/model.ts";
 import { BYTES } from "../tensor/index.ts";
+import { gradientPassBytes } from "./gradient-memory.ts";
 
 const { f32, f64 } = BYTES;
 
@@ -23,6 +24,8 @@ export interface Work {
   /** Whether sums are made or read. */
   readonly sums: boolean;
   readonly decomposes: boolean;
+  /** Whether the gradients at the outputs are summed too, in a pass of their own. */
+  readonly gradients: boolean;
 }
 
 export interface MemoryPlan {
@@ -63,7 +66,8 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const kept = Math.min(MOST_KEPT, Math.max(table, Math.min(temporaries, factorize)));
   const waiting = activations === "memory" ? work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
-  return started + waiting + Math.max(table, kept + block);
+  const gradients = work.gradients ? kept + gradientPassBytes(model, Math.min(BATCH_TOKENS, work.tokens)) : 0;
+  return started + Math.max(waiting + Math.max(table, kept + block), gradients);
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);

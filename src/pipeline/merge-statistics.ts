@@ -20,9 +20,12 @@ export async function mergeStatistics({ folders, out }: z.output<typeof mergeOpt
     for (let block = 0; block < total; block++) {
       job.checkpoint();
       job.progress({ stage: "merge", done: block, total, unit: "block" });
-      scope(() => writer.save(addBlocks(parts, block)));
+      const blocks = parts.map((part) => part.block(block));
+      scope(() => writer.save(addBlocks(blocks, parts[1]?.path ?? "")));
+      if (merged.gradients) scope(() => writer.saveGradients(block, addGradients(blocks)));
+      for (const each of blocks) each.close();
     }
-    const { files: _, ...manifest } = merged;
+    const { files: _files, gradients: _gradients, ...manifest } = merged;
     return calibrateResult(out, writer.finish(manifest), elapsed());
   } catch (error) {
     writer.remove();
@@ -30,15 +33,21 @@ export async function mergeStatistics({ folders, out }: z.output<typeof mergeOpt
   }
 }
 
-function addBlocks(parts: readonly StatisticsFolder[], index: number): Map<string, StoredSums> {
-  const blocks = parts.map((part) => part.block(index));
+function addBlocks(blocks: readonly StoredBlock[], path: string): Map<string, StoredSums> {
   const [first] = blocks as [StoredBlock, ...StoredBlock[]];
   const sums = first.sites.map((site): [string, StoredSums] => [
     site,
-    scope(() => blocks.map((block) => block.sums(site)).reduce((a, b) => addSums(a, b, parts[1]?.path ?? ""))),
+    scope(() => blocks.map((block) => block.sums(site)).reduce((a, b) => addSums(a, b, path))),
   ]);
-  for (const block of blocks) block.close();
   return new Map(sums);
+}
+
+/** Each text gave about as many tokens' gradients, so that all count alike. */
+function addGradients(blocks: readonly StoredBlock[]): Map<string, Tensor> {
+  const [first, ...others] = blocks.map((block) => block.gradientTriangles()) as [Map<string, Tensor>, ...Map<string, Tensor>[]];
+  const total = (name: string, triangle: Tensor) =>
+    others.reduce((sum, triangles) => sum.add((triangles.get(name) as Tensor).to("f64")), triangle.to("f64"));
+  return new Map([...first].map(([name, triangle]) => [name, total(name, triangle)]));
 }
 
 function addSums(a: StoredSums, b: StoredSums, path: string): StoredSums {

@@ -19,7 +19,8 @@ export const compressOptions = z.strictObject({
   model: z.string().min(1),
   /** The folder to write; must not exist or be empty. */
   out: z.string().min(1),
-  method: z.string().default("nsvd-i"),
+  /** Where method and allocator are left open, recipe.ts chooses them. */
+  method: z.string().optional(),
   /** Fraction of the parameters of the blocks' projections that is kept; DEFAULT_KEEP unless a target decides it. */
   keep: keep.optional(),
   /** The largest model of at most so many bytes of weights, in place of `keep`. */
@@ -27,7 +28,7 @@ export const compressOptions = z.strictObject({
   /** The smallest model of at most this perplexity, in place of `keep`; on the probe windows of the calibration, or a text. */
   targetPerplexity: z.number().gt(1).optional(),
   targetText: z.string().optional(),
-  allocate: z.string().default("uniform"),
+  allocate: z.string().optional(),
   /** `last-blocks`: how many, and the fraction kept of each of their projections, which then decides `keep`. */
   blocks: count.optional(),
   blockKeep: keep.optional(),
@@ -35,11 +36,11 @@ export const compressOptions = z.strictObject({
   trials: count.default(50),
   depthGroups: count.default(1),
   seed: z.number().int().nonnegative().default(0),
-  /** Calibration texts, `FILE` or `FILE:WEIGHT` each; data-free methods need none. */
+  /** Calibration texts, `FILE` or `FILE:WEIGHT` each; data-free methods and plans need none. */
   calibration: sources.optional(),
   /** Render rows with `messages`, or `instruction` and `output`, with the model's chat template. */
   chatTemplate: z.boolean().default(false),
-  /** A folder of `calibrate`, instead of a calibration text. */
+  /** A folder of `calibrate`, instead of a calibration text; or with one, and made from it where there is none. */
   statistics: z.string().optional(),
   /** Calibration windows, and tokens a window. */
   samples: count.default(128),

@@ -9,15 +9,16 @@ import type { BlockWidths, ModelConfig, Part } from "../models/model.ts";
 import { COMPRESSED_PREFIX, parseModelConfig, WIDTH_KEYS } from "../models/registry.ts";
 import { blockPrefix, modelTensors, projectionTensors } from "../models/weights.ts";
 import { BYTES, type DType } from "../tensor/index.ts";
-import { allocate, projectionsOf } from "./candidates.ts";
+import { allocate, type Choice, projectionsOf } from "./candidates.ts";
 import { formatsOf } from "./inspect.ts";
 import { longestText, planMemory, refuseAbove, type Work } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
+import type { Recipe } from "./recipe.ts";
 import type { CompressPlan } from "./results.ts";
 
-/** The options as they were given, and with the fraction that is kept. */
+/** The options as they were given, and with what is kept and how. */
 export type GivenOptions = z.output<typeof compressOptions>;
-export type Options = GivenOptions & { readonly keep: number };
+export type Options = GivenOptions & Recipe & { readonly keep: number };
 
 export interface Plan {
   readonly method: Method;
@@ -41,7 +42,11 @@ export interface Plan {
  * @param allocation what each module is replaced by; the allocator's choice, by default from shapes alone.
  * @throws UsageError on options that contradict each other, UnsupportedError for a model that is compressed already.
  */
-export function planCompression(model: Model, options: Options, { ranks, widths }: Allocation = allocate(model, options)): Plan {
+export function planCompression(
+  model: Model,
+  options: Options,
+  { ranks, widths, gains = [] }: Allocation & Partial<Choice> = allocate(model, options),
+): Plan {
   const method = methodNamed(options.method);
   const configJson = compressedConfig(model, { ranks, widths }, method, options);
   const { config } = parseModelConfig(configJson);
@@ -50,7 +55,7 @@ export function planCompression(model: Model, options: Options, { ranks, widths 
   const propagate = options.propagate ?? method.propagate;
   const measured = method.needs.length > 0 || widths.size > 0;
   const plan = { method, measured, propagate, dtype, ranks, widths, configJson, config, tensors };
-  return { ...plan, summary: summarise(model, options, plan) };
+  return { ...plan, summary: { ...summarise(model, options, plan), gains } };
 }
 
 /** The dtype most of the model is stored in; bf16 for a quantised one. */
@@ -97,7 +102,7 @@ function firstPairs({ architecture, config }: Model, block: number, { queryKey }
   return [[block, Array.from({ length: keyValue }, () => Array.from({ length: queryKey / 2 }, (_, i) => i))]];
 }
 
-function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">): CompressPlan {
+function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">): Omit<CompressPlan, "gains"> {
   const parametersAfter = [...plan.tensors.values()].reduce((sum, shape) => sum + valuesOf(shape), 0);
   const parts = model.architecture.parts(model.config);
   const widthOf = ({ block, name }: { block: number; name: string }) => {
@@ -109,6 +114,7 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
     model: model.source,
     method: plan.method.name,
     allocate: options.allocate,
+    recipe: options.recipe,
     keep: options.keep,
     keptProjections: storedInProjections(model, plan.config) / storedInProjections(model, model.config),
     keptTotal: parametersAfter / model.parameters,
@@ -125,12 +131,13 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
 
 /** What the plan asks of memory. */
 export function workOf(
-  { measured, propagate }: Pick<Plan, "measured" | "propagate">,
+  { method, measured, propagate }: Pick<Plan, "method" | "measured" | "propagate">,
   { samples, window, statistics, calibration }: Pick<Options, "samples" | "window" | "statistics" | "calibration">,
 ): Work {
   const tokens = measured && statistics === undefined ? samples * window : 0;
   const textBytes = tokens > 0 ? longestText(calibration) : 0;
-  return { tokens, textBytes, streams: propagate === "compressed" ? 2 : 1, sums: measured, decomposes: true };
+  const gradients = tokens > 0 && method.needs.includes("gradients");
+  return { tokens, textBytes, streams: propagate === "compressed" ? 2 : 1, sums: measured, decomposes: true, gradients };
 }
 
 const valuesOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

@@ -1,4 +1,5 @@
 /** What the commands give back; with `--json` these objects are printed as they are. */
+import type { Gain } from "../allocate/gain.ts";
 import type { OnnxDType } from "./export-options.ts";
 
 export interface ProjectionReport {
@@ -24,6 +25,9 @@ export interface ProjectionReport {
 export interface CompressResult {
   readonly out: string;
   readonly method: string;
+  readonly allocate: string;
+  /** Why these two. */
+  readonly recipe: string;
   readonly keep: number;
   /** Fraction kept of the blocks' projections, and of the whole model. */
   readonly keptProjections: number;
@@ -34,6 +38,8 @@ export interface CompressResult {
   /** Seconds by stage. */
   readonly stages: { readonly forward: number; readonly statistics: number; readonly factorize: number; readonly write: number };
   readonly peakRssBytes: number;
+  /** By kind of module. */
+  readonly gains: readonly Gain[];
   readonly projections: readonly ProjectionReport[];
   /** Only where the weights were trained afterwards. */
   readonly refinement?: Refinement;
@@ -65,6 +71,8 @@ export interface CompressPlan {
   readonly model: string;
   readonly method: string;
   readonly allocate: string;
+  /** Why these two. */
+  readonly recipe: string;
   readonly keep: number;
   readonly keptProjections: number;
   readonly keptTotal: number;
@@ -76,6 +84,8 @@ export interface CompressPlan {
   readonly peakBytes: number;
   /** Where activations wait between blocks: on the disk where --memory leaves no room for them. */
   readonly activations: "memory" | "disk";
+  /** By kind of module. */
+  readonly gains: readonly Gain[];
   readonly projections: readonly {
     readonly name: string;
     readonly rows: number;

@@ -27,10 +27,8 @@ export function openStatistics(path: string, model: Model, ...methods: readonly 
 /** Whether a method weighs outputs by what the loss feels of them. */
 export const readsGradients = (method: string) => methodNamed(method).needs.includes("gradients");
 
-/** The options of the run that would have made the statistics. @throws UsageError when a text is given too. */
+/** The options of the run that would have made the statistics. */
 export function withStatistics(options: Options, { manifest }: StatisticsFolder): Options {
-  if (options.calibration !== undefined)
-    throw new UsageError("--statistics stands for the sums of a text; give it or --calibration, not both");
   const { statistics: _, ...rest } = options;
   const samples = manifest.texts.reduce((sum, text) => sum + text.samples, 0);
   return { ...rest, calibration: manifest.texts.map(({ text }) => text), samples, window: manifest.window };

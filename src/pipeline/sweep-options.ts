@@ -50,7 +50,7 @@ export const sweepOptions = z
     chatTemplate: compressShape.chatTemplate,
     samples,
     calibrationWindow: window,
-    allocate: compressShape.allocate,
+    allocate: z.string().default("uniform"),
     trials: compressShape.trials,
     depthGroups: compressShape.depthGroups,
     seed: compressShape.seed,

@@ -27,7 +27,7 @@ export function cellOptions(options: SweepSettings, method: string, keep: number
     ...{ include: options.include, exclude: options.exclude },
     ...{ samples: options.samples, window: options.calibrationWindow, threads: options.threads },
   });
-  return { ...parsed, keep };
+  return { ...parsed, method, allocate, recipe: "a cell of a sweep", keep };
 }
 
 /** @throws UsageError on unknown methods and allocators, or when one needs a calibration that was not given. */

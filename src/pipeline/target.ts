@@ -1,14 +1,15 @@
 /** The keep that reaches a target: so many bytes, or a perplexity that is still accepted. */
+import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
 import { perplexity } from "../evaluate/perplexity.ts";
 import type { Model } from "../models/load.ts";
-import { allocationsOf } from "./allocation.ts";
 import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
 import { probeWindows } from "./measurements.ts";
 import { type GivenOptions, type Options, type Plan, planCompression } from "./plan.ts";
+import type { Recipe } from "./recipe.ts";
 import { CellMeasurement } from "./sweep-cell.ts";
 import { runPass } from "./sweep-pass.ts";
 
@@ -23,7 +24,14 @@ const PASSES = 3;
 const TEXT = { window: 1024, maxWindows: 10 };
 
 /** @throws UsageError when more than one thing says how much to keep. */
-export function checkTarget({ keep, blockKeep, targetBytes, targetPerplexity, targetText, allocate }: GivenOptions): void {
+export function checkTarget({
+  keep,
+  blockKeep,
+  targetBytes,
+  targetPerplexity,
+  targetText,
+  allocate,
+}: GivenOptions & Recipe): void {
   const given = Object.entries({ keep, blockKeep, targetBytes, targetPerplexity }).filter(([, value]) => value !== undefined);
   const isTargeted = targetBytes !== undefined || targetPerplexity !== undefined;
   const names = given.map(([name]) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
@@ -36,11 +44,18 @@ export function checkTarget({ keep, blockKeep, targetBytes, targetPerplexity, ta
     );
 }
 
+interface TargetSearch {
+  readonly model: Model;
+  readonly options: Options;
+  readonly stored: StatisticsFolder | undefined;
+  readonly allocationAt: (keep: number) => Allocation;
+  readonly job: Job;
+}
+
 /** The keep that the options ask for, found where they name a target; says each step. */
-export function keepFor(model: Model, options: Options, stored: StatisticsFolder | undefined, job: Job): number {
+export function keepFor({ model, options, stored, allocationAt, job }: TargetSearch): number {
   const { targetBytes, targetPerplexity } = options;
   if (targetBytes === undefined && targetPerplexity === undefined) return options.keep;
-  const allocationAt = allocationsOf(model, options, stored, job);
   const planAt = (keep: number) => planCompression(model, { ...options, keep }, allocationAt(keep));
   if (targetBytes !== undefined) return keepForBytes(targetBytes, planAt, job);
   return keepForPerplexity(targetPerplexity as number, { model, options, stored, planAt, job });

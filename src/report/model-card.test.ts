@@ -12,6 +12,11 @@ const FACTS = {
   version: "0.1.0",
   options: { allocate: "uniform", samples: 128, window: 512, calibration: ["a.txt", "b.jsonl:2"] },
   calibrationSha256: "ab12",
+  recipe: "as asked for",
+  gains: [
+    { kind: "q_proj", becomes: "factors", modules: 6, parametersSaved: 12_345, divergence: 0.01234 },
+    { kind: "channels", becomes: "narrower", modules: 2, parametersSaved: 600, divergence: null },
+  ],
 };
 const card = renderModelCard(FACTS, { parametersBefore: 5_000_000 });
 const text = { file: "some/where/wiki.txt", tokens: 4096, windows: 4, window: 1024, perplexity: 23.4761 };
@@ -21,6 +26,9 @@ test("the card says how the model was made, and how to load it", () => {
   for (const said of [
     "base_model: ahab/pequod\n",
     "`nsvd-i`, allocation `uniform`",
+    "| recipe | as asked for |",
+    "| q_proj | 6 | factors | 12,345 | 0.0123 |",
+    "| channels | 2 | narrower | 600 | not measured |",
     "4,000,000 of 5,000,000 (85.0 %)",
     "128 windows of 512 tokens of `a.txt`, `b.jsonl:2` (SHA-256 `ab12`)",
     "AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)",

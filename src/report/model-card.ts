@@ -11,12 +11,24 @@ export interface CardFacts {
   readonly version: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly calibrationSha256: string | null;
+  /** Why this method and this allocation. */
+  readonly recipe: string;
+  /** By kind of module. */
+  readonly gains: readonly GainFacts[];
   /** Only where the weights were trained afterwards. */
   readonly refinement?: {
     readonly level: string;
     readonly bestStep: number;
     readonly divergence: { readonly before: number; readonly after: number };
   };
+}
+
+interface GainFacts {
+  readonly kind: string;
+  readonly becomes: string;
+  readonly modules: number;
+  readonly parametersSaved: number;
+  readonly divergence: number | null;
 }
 
 export function renderModelCard(facts: CardFacts, { parametersBefore }: { readonly parametersBefore: number }): string {
@@ -40,6 +52,7 @@ tags: [rankfold, low-rank, compressed]${baseModel(facts.model)}
 | | |
 | --- | --- |
 | method | \`${facts.method}\`, allocation \`${options.allocate}\` |
+| recipe | ${facts.recipe} |
 | parameters | ${facts.parameters.toLocaleString("en")} of ${parametersBefore.toLocaleString("en")} (${percent(facts.keptTotal)}) |
 | kept in the blocks' projections | ${percent(facts.keptProjections)} (asked for ${percent(facts.keep)}) |
 | weights | ${(facts.bytes / 1e6).toFixed(1)} MB |
@@ -49,7 +62,7 @@ Calibration: ${calibration}
 
 Some linear layers W (m x n) are stored as two thin ones, \`left\` (m x k) and \`right\` (k x n), so that
 W x is computed as left (right x). \`rankfold.json\` says which, with the rank and the error of each.
-
+${renderGains(facts.gains)}
 ${MEASURED.begin}
 ${MEASURED.end}
 
@@ -76,6 +89,22 @@ The folder is self-contained: \`modeling_rankfold.py\` is the only code, and nee
 
 For transformers.js and onnxruntime, \`rankfold export . --to onnx -o FOLDER\` writes an ONNX folder; for programs that know
 only the original architecture, \`--to dense\` multiplies the factors back.
+`;
+}
+
+/** What each kind of module gave up. */
+function renderGains(gains: readonly GainFacts[]): string {
+  if (gains.length === 0) return "";
+  const rows = gains.map(({ kind, becomes, modules, parametersSaved, divergence }) => {
+    const cost = divergence === null ? "not measured" : divergence.toFixed(4);
+    return `| ${kind} | ${modules} | ${becomes} | ${parametersSaved.toLocaleString("en")} | ${cost} |`;
+  });
+  return `
+The divergence is the KL to the dense model's predictions in nats a token, as predicted from each module replaced alone, summed.
+
+| kind | modules | become | parameters saved | predicted divergence |
+| --- | --- | --- | --- | --- |
+${rows.join("\n")}
 `;
 }
 
