@@ -59,6 +59,17 @@ describe("auto with pilots", () => {
     }
   });
 
+  test("asks neither the first block nor the last about the others", () => {
+    const dear = model({ q_proj: 1e-3, up_proj: 1e6 });
+    const [first, last] = [3, 14].map((block) => projection(block, "up_proj", 0));
+    const projections = dear.projections.map((each) => [first, last].find((one) => one?.name === each.name) ?? each);
+    const pilots = pilotsOf(blocks(12));
+    const kinds = kindsUsed(auto, { ...dear, projections }, pilots, { keep: 0.8, rankMultiple: 1 });
+    expect([...kinds]).toEqual(["q_proj"]);
+    const { ranks } = auto.allocate(piloted({ ...dear, projections }, 0.8), { keep: 0.8, rankMultiple: 1 });
+    expect([...ranks.keys()].filter((name) => name.endsWith("up_proj"))).toEqual([first?.name, last?.name]);
+  });
+
   test("never replaces a kind elsewhere that no pilot uses", () => {
     // Nothing of the dear kind is given up in a pilot; one outside that costs nothing stays as it is all the same.
     const dear = model({ q_proj: 1e-3, k_proj: 1e-3, up_proj: 1e6 });

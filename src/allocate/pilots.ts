@@ -1,11 +1,12 @@
 /**
  * Which modules are worth measuring. A divergence costs a forward pass, and most kinds of module are not worth replacing: on
  * SmolLM2-135M no projection of an MLP was ever chosen to be factored. So every kind is measured in a few pilot blocks; in the
- * others only those that the rule itself replaces somewhere, were the pilots the whole model. What is not measured is not
- * offered. All follows from the pilots' measurements and the keep, so that their journal gives the same again.
+ * others only those that the rule itself replaces in some of these, were they the whole model. The first and the last block are
+ * unlike the others and speak for themselves alone: narrower value heads pay in SmolLM2's first block, and hardly elsewhere.
+ * What is not measured is not offered. All follows from the pilots' measurements and the keep, so that their journal gives the same again.
  */
 import type { Allocator, Candidates, Target } from "./allocator.ts";
-import { kindOf } from "./kind.ts";
+import { gainsOf } from "./gains.ts";
 
 /** One block of so many is a pilot, and these at least. */
 const ONE_IN = 6;
@@ -21,14 +22,15 @@ export function pilotsOf(blocks: readonly number[]): Set<number> {
   return new Set(spread.map((i) => blocks[i] as number));
 }
 
-/** The kinds that the rule replaces in some pilot, at the keep asked for or at a smaller one. */
+/** The kinds that the rule replaces in some pilot between the first and the last, at the keep asked for or at a smaller one. */
 export function kindsUsed(rule: Allocator, candidates: Candidates, pilots: ReadonlySet<number>, target: Target): Set<string> {
-  const own = <T extends { readonly block: number }>(all: readonly T[]) => all.filter(({ block }) => pilots.has(block));
-  const alone = { ...candidates, projections: own(candidates.projections), parts: own(candidates.parts) };
+  const alone = within(candidates, pilots);
+  const inner = within(candidates, new Set([...pilots].slice(1, -1)));
   const chosen = [target.keep, SMALLER_KEEP].map((keep) => rule.allocate(alone, { ...target, keep }));
-  const kinds = chosen.flatMap(({ ranks, widths }) => [
-    ...[...ranks.keys()].map((name) => kindOf({ name })),
-    ...[...widths.values()].flatMap((sizes) => Object.keys(sizes)),
-  ]);
-  return new Set(kinds);
+  return new Set(chosen.flatMap((allocation) => gainsOf(inner, allocation).map(({ kind }) => kind)));
+}
+
+function within(candidates: Candidates, blocks: ReadonlySet<number>): Candidates {
+  const own = <T extends { readonly block: number }>(all: readonly T[]) => all.filter(({ block }) => blocks.has(block));
+  return { ...candidates, projections: own(candidates.projections), parts: own(candidates.parts) };
 }
