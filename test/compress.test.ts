@@ -18,7 +18,7 @@ import { evaluate } from "../src/pipeline/evaluate.ts";
 import { inspect } from "../src/pipeline/inspect.ts";
 import { type Job, silentJob } from "../src/pipeline/job.ts";
 import { evaluateOptions, parseOptions } from "../src/pipeline/options.ts";
-import { scope } from "../src/tensor/index.ts";
+import { scope, type Tensor } from "../src/tensor/index.ts";
 import { compress, PEQUOD, TEXT, temporary, weightBytes } from "./pequod.ts";
 
 const perplexity = async (model: string) => {
@@ -77,7 +77,43 @@ describe("compress", () => {
     );
   });
 
-  test.each(["svd", "asvd", "nid-i", "ridge"])("%s makes a model that predicts text", async (method) => {
+  test("anchored fits bring each projection's output nearer to the dense model's than fits to the compressed inputs alone", async () => {
+    const retained = async (anchor: number) => {
+      const options = { method: "saes-svd", anchor, include: "layers.[01]", keep: 0.5, samples: 32 };
+      const { projections } = await compress({ out: out("anchored"), ...options });
+      return projections.map(({ retainedEnergy }) => retainedEnergy as number);
+    };
+    const [anchored, free] = [await retained(1), await retained(0)];
+    // The first block's q, k, v see the embeddings either way.
+    for (const i of [0, 1, 2]) expect(anchored[i]).toBeCloseTo(free[i] as number, 6);
+    // o, gate and up of the first block: the inputs of its later ones are not the same any more.
+    for (const i of [3, 4, 5]) expect(anchored[i]).toBeGreaterThan(free[i] as number);
+  });
+
+  test("with the weight as target, saes-svd makes what svd-llm makes on compressed inputs", async () => {
+    const [a, b] = [out("saes"), out("svdllm")];
+    await compress({ out: a, method: "saes-svd", anchor: 0, dtype: "f32" });
+    await compress({ out: b, method: "svd-llm", propagate: "compressed", dtype: "f32" });
+    const folders = [FolderCheckpoint.open(a), FolderCheckpoint.open(b)] as const;
+    scope(() => {
+      for (const name of ["model.layers.0.self_attn.o_proj", "model.layers.5.mlp.down_proj"]) {
+        const [x, y] = folders.map((from) => from.read(`${name}.left.weight`).matmul(from.read(`${name}.right.weight`)));
+        // The sums of both models' inputs are cut into other tiles than those of one: f32 rounding, grown block by block.
+        expect(Math.sqrt((x as Tensor).sub(y as Tensor).sumOfSquares() / (x as Tensor).sumOfSquares())).toBeLessThan(1e-3);
+      }
+    });
+  });
+
+  test.each([
+    [{ statistics: "somewhere" }, /aa-svd compares .* --statistics knows the dense ones alone/],
+    [{ propagate: "original" }, /--propagate original knows the dense ones alone/],
+    [{ allocate: "auto" }, /--allocate auto knows the dense ones alone/],
+    [{ targetPerplexity: 40 }, /--target-perplexity knows the dense ones alone/],
+  ] as const)("a method that compares both models is refused where one is measured alone: %o", async (options, message) => {
+    await expect(compress({ out: out("no"), method: "aa-svd", ...options })).rejects.toThrow(message);
+  });
+
+  test.each(["svd", "asvd", "nid-i", "ridge", "aa-svd"])("%s makes a model that predicts text", async (method) => {
     const folder = out(method);
     await compress({ out: folder, method, keep: 0.9 });
     expect(await perplexity(folder)).toBeLessThan(20 * (await perplexity(PEQUOD)));
@@ -136,9 +172,13 @@ function stopping(n: number): Job {
 }
 
 describe("an interrupted run", () => {
-  test.each(["original", "compressed"] as const)("continues to the same bytes, %s propagation", async (propagate) => {
+  test.each([
+    ["nsvd-i", "original"],
+    ["nsvd-i", "compressed"],
+    ["aa-svd", "compressed"],
+  ] as const)("continues to the same bytes, %s, %s propagation", async (method, propagate) => {
     const [whole, broken] = [out("whole"), out("broken")];
-    const options = { method: "nsvd-i", propagate };
+    const options = { method, propagate };
     await compress({ out: whole, ...options });
     await expect(compress({ out: broken, ...options }, stopping(40))).rejects.toThrow(/--resume continues/);
     expect(existsSync(broken)).toBe(false);

@@ -39,10 +39,14 @@ describe("activations on the disk", () => {
     expect(existsSync(path)).toBe(false);
   });
 
-  test.each(["original", "compressed"] as const)("give the bytes that memory gives, %s propagation", async (propagate) => {
+  test.each([
+    ["svd-llm", "original"],
+    ["svd-llm", "compressed"],
+    ["aa-svd", "compressed"],
+  ] as const)("give the bytes that memory gives, %s, %s propagation", async (method, propagate) => {
     vi.spyOn(process.memoryUsage, "rss").mockReturnValue(1e8);
-    const options = { propagate, samples: 16 };
-    const whole = { ...options, model: PEQUOD, method: "svd-llm", calibration: [TEXT], window: 128, dryRun: true };
+    const options = { method, propagate, samples: 16 };
+    const whole = { ...options, model: PEQUOD, calibration: [TEXT], window: 128, dryRun: true };
     const planOf = async (memoryBytes?: number) =>
       (await run(parseOptions(compressOptions, { ...whole, memoryBytes, out: out("plan") }), silentJob)) as CompressPlan;
     const { peakBytes } = await planOf();
@@ -67,7 +71,7 @@ function cli(...args: string[]) {
   return JSON.parse(stdout);
 }
 
-test.each(["svd", "nsvd-i", "rom", "kfac"])(
+test.each(["svd", "nsvd-i", "rom", "kfac", "aa-svd"])(
   "the peak memory of %s is predicted within 20 %",
   (method) => {
     const args = ["compress", PEQUOD, "--method", method, "--calibration", TEXT, "--samples", "32", "--window", "256"];

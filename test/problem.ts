@@ -71,6 +71,12 @@ export function statisticsOf(inputs: Tensor): InputStatistics {
   };
 }
 
+/** The same tokens in the compressed model: their statistics, with the problem's own inputs as the dense model's. */
+export function shifted(given: Problem, inputs: Tensor): Problem & { readonly compressed: Tensor } {
+  const dense = { gram: given.statistics.gram, cross: given.X.matmul(inputs) };
+  return { ...given, statistics: { ...statisticsOf(inputs), dense }, compressed: inputs.T };
+}
+
 /** ||A - B||_F / ||B||_F; 0 when both are 0. */
 export function distance(A: Tensor, B: Tensor): number {
   return scope(() => Math.sqrt(A.sub(B).sumOfSquares() / (B.sumOfSquares() || 1)));

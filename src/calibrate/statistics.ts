@@ -1,7 +1,7 @@
 /** What is summed at each site of a block while calibration text runs through it. */
 import { NumericsError } from "../errors.ts";
 import type { InputStatistics } from "../methods/method.ts";
-import { scope, type Tensor, TokenSums } from "../tensor/index.ts";
+import { hcat, scope, type Tensor, TokenSums } from "../tensor/index.ts";
 
 /** The statistics of one block's sites, whether they were just summed or come from files. */
 export interface SiteStatistics {
@@ -17,9 +17,15 @@ export interface SiteStatistics {
 export class SiteSums implements SiteStatistics {
   private readonly sums = new Map<string, TokenSums>();
 
-  /** @param widths values of each wanted site's input. */
-  constructor(widths: ReadonlyMap<string, number>) {
-    for (const [site, width] of widths) this.sums.set(site, new TokenSums(width));
+  /**
+   * @param widths values of each wanted site's input.
+   * @param paired whether the dense model's inputs of the same tokens are summed beside the others.
+   */
+  constructor(
+    widths: ReadonlyMap<string, number>,
+    private readonly paired = false,
+  ) {
+    for (const [site, width] of widths) this.sums.set(site, new TokenSums(paired ? 2 * width : width));
   }
 
   /** Triangle and moments of every site, as they are stored. The caller's scope owns the tensors. */
@@ -27,24 +33,46 @@ export class SiteSums implements SiteStatistics {
     return new Map([...this.sums].map(([site, sums]) => [site, { triangle: sums.triangle(), moments: sums.moments() }]));
   }
 
-  add(site: string, input: Tensor): void {
-    this.sums.get(site)?.add(input);
+  /** @param dense of the same shape, where inputs are paired. */
+  add(site: string, input: Tensor, dense?: Tensor): void {
+    scope(() => this.sums.get(site)?.add(dense ? hcat(dense, input) : input));
   }
 
   statistics(site: string, where: string): InputStatistics {
     const sums = this.sums.get(site) as TokenSums;
     const gram = sums.takeGram();
     if (!gram.isFinite()) throw new NumericsError(`${where}, ${site}: the activations have NaN or infinite values`);
-    return inputStatistics(
+    const all = inputStatistics(
       gram,
       scope(() => sums.moments().toFloat64Array()),
       sums.tokens,
     );
+    return this.paired ? scope(() => unpaired(all)) : all;
   }
 
   dispose(): void {
     for (const sums of this.sums.values()) sums.dispose();
   }
+}
+
+/** What was summed of [d; x], the dense model's input d above the other's x: the statistics of x, and d's beside them. */
+function unpaired({ tokens, gram: both, mean, meanAbs, maxAbs }: InputStatistics): InputStatistics {
+  const n = mean.length / 2;
+  const dense = { gram: quarter(both, 0, 0), cross: quarter(both, 0, n) };
+  const own = { mean: mean.slice(n), meanAbs: meanAbs.slice(n), maxAbs: maxAbs.slice(n) };
+  const gram = quarter(both, n, n);
+  both.dispose();
+  return { tokens, gram, ...own, dense };
+}
+
+function quarter(both: Tensor, row: number, column: number): Tensor {
+  const n = both.rows / 2;
+  return scope(() =>
+    both
+      .rowRange(row, row + n)
+      .columnRange(column, column + n)
+      .contiguous(),
+  );
 }
 
 /** @param moments 3 x n: the sums of x, the sums of |x|, the largest |x|. */

@@ -88,6 +88,9 @@ export const COMPRESS = [
   option("--mu <factor>", "ridge: added to the Gram matrix's diagonal, relative to its mean")
     .argParser(numberIn(0, Number.POSITIVE_INFINITY))
     .default(compress.mu),
+  option("--anchor <fraction>", "saes-svd: share of the dense model's outputs in the targets; 1 is aa-svd, 0 is svd-llm")
+    .argParser(numberIn(0, 1))
+    .default(undefined, "1/3"),
   option("--center <how>", "rom: centre the outputs: not, with the bias it calls for, or as published")
     .choices(["none", "mean", "paper"])
     .default(compress.center),

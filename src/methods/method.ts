@@ -26,8 +26,18 @@ export interface InputStatistics {
   readonly meanAbs: Float64Array;
   /** Largest |x|, n values. */
   readonly maxAbs: Float64Array;
+  /** Of the same tokens in the dense model, where x are their inputs in the compressed one. */
+  readonly dense?: DenseInputs | undefined;
   /** `Projection.gradients` of a projection of the site, by its name in the block; where they were summed. */
   readonly outputGradients?: ((projection: string) => Tensor) | undefined;
+}
+
+/** Inputs d of the dense model beside the inputs x of the compressed one. Both f64. */
+export interface DenseInputs {
+  /** sum of d d^T, n x n. */
+  readonly gram: Tensor;
+  /** sum of d x^T, n x n. */
+  readonly cross: Tensor;
 }
 
 export interface Projection {
@@ -50,6 +60,8 @@ export interface Decomposition {
    * the calibration loss of any factors of rank k from below.
    */
   readonly outputSpectrum?: Float64Array;
+  /** What the factors come to as their rank grows, m x n, where that is not the weight. */
+  readonly target?: Tensor;
   /** What was added to the Gram matrix's diagonal, relative to its mean; 0 when nothing was. */
   readonly damping: number;
   /** The tensors that `factors` reads, so that `scope` and `dispose` see them; the projection's own are not among them. */
@@ -58,7 +70,8 @@ export interface Decomposition {
   factors(rank: number): Factors;
 }
 
-export type Statistic = "gram" | "moments" | "gradients";
+/** `dense`: the inputs in the dense model, beside those in the compressed one. */
+export type Statistic = "gram" | "moments" | "gradients" | "dense";
 
 /** Every number a method may be given; each reads those that it names in its header. */
 export interface MethodOptions {
@@ -74,6 +87,8 @@ export interface MethodOptions {
   readonly shrinkage: number;
   /** Ridge: what is added to the Gram matrix's diagonal, relative to its mean, >= 0. */
   readonly mu: number;
+  /** SAES-SVD: share of the dense model's outputs in the targets, beta = alpha / (1 + alpha), in [0, 1]; 1 is aa-svd. */
+  readonly anchor?: number | undefined;
   /** ROM: output features as they are, centerd with the bias that this calls for, or centerd without it as published. */
   readonly center: "none" | "mean" | "paper";
   /** Narrower parts: channels and rotary pairs dropped one after the other, or by scores of their own as MoDeGPT does. */
@@ -87,6 +102,7 @@ export const METHOD_DEFAULTS: MethodOptions = {
   gamma: 0.25,
   shrinkage: 0.5,
   mu: 0.01,
+  anchor: undefined,
   center: "none",
   order: "elimination",
 };

@@ -37,8 +37,12 @@ const NESTED = METHODS.filter((method) => method.nesting !== undefined);
 /** ASVD-II and its kin use a pseudo-inverse: of a singular Gram matrix they return the seen part alone. */
 const PSEUDO_INVERSE = new Set(["asvd-ii", "nsvd-ii", "nid-ii"]);
 
+/** Methods that compare both models are told that the dense one sees the same inputs; anchored.test.ts has others. */
 function decompose(name: string, given: Problem, options: Partial<MethodOptions> = {}): Decomposition {
-  return methodNamed(name).decompose(given, { ...METHOD_DEFAULTS, ...options });
+  const method = methodNamed(name);
+  const { gram } = given.statistics;
+  const dense = method.needs.includes("dense") ? { gram, cross: gram } : undefined;
+  return method.decompose({ ...given, statistics: { ...given.statistics, dense } }, { ...METHOD_DEFAULTS, ...options });
 }
 
 function approximation(name: string, given: Problem, rank: number, options: Partial<MethodOptions> = {}): Tensor {

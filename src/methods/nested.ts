@@ -4,7 +4,7 @@
  *
  *   A   m x n   weight
  *   A1  m x n   first fit, of rank k1 = round(nesting k), in the method's own metric
- *   A2  m x n   second fit, of rank k2, to the residual A - A1, in ||.||_F
+ *   A2  m x n   second fit, of rank k2, to the residual A - A1, in ||.||_F; of anchored methods to what A1 leaves of their target
  *
  * In one metric two steps would be one fit of rank k; here the second metric is another. So in the first one A1 + A2 is never
  * better than one fit of rank k, and it is nearer to A. A bias is the one that suits both together.
@@ -35,7 +35,8 @@ export function nestable(method: Method): Method {
 }
 
 function nestedFactors(method: Method, given: Projection, options: MethodOptions, seen: Decomposition, k: number): Factors {
-  const { weight: A, statistics } = given;
+  const { weight: W, statistics } = given;
+  const A = seen.target ?? W;
   checkRank(k, Math.min(A.rows, A.columns));
   const k2 = unseenRank(k, options.nesting ?? method.nesting ?? 1);
   if (k2 === 0) return seen.factors(k);
@@ -43,7 +44,7 @@ function nestedFactors(method: Method, given: Projection, options: MethodOptions
     const A1 = k2 < k ? seen.factors(k - k2) : undefined;
     const A2 = (method.fitResidual ?? plainSvd)(A1 ? A.sub(product(A1)) : A, k2);
     const both = A1 ? beside(A1, A2) : A2;
-    return method.addsBias?.(options) ? { ...both, bias: meanBias(A, both, statistics.mean) } : both;
+    return method.addsBias?.(options) ? { ...both, bias: meanBias(W, both, statistics.mean) } : both;
   });
 }
 

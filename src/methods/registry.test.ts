@@ -6,6 +6,7 @@ import { METHODS, methodNamed } from "./registry.ts";
 /** What methods are made of; every other file of the folder is a method. */
 const PARTS = [
   "activation-aware",
+  "anchored",
   "factors",
   "interpolative",
   "measure",

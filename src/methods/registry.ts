@@ -1,6 +1,7 @@
 /** Methods by the name that the user types. */
 import { UsageError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
+import { aaSvd } from "./aa-svd.ts";
 import { asvd } from "./asvd.ts";
 import { asvdII } from "./asvd-ii.ts";
 import { asvdIII } from "./asvd-iii.ts";
@@ -14,6 +15,7 @@ import { nsvdI } from "./nsvd-i.ts";
 import { nsvdII } from "./nsvd-ii.ts";
 import { ridge } from "./ridge.ts";
 import { rom } from "./rom.ts";
+import { saesSvd } from "./saes-svd.ts";
 import { svd } from "./svd.ts";
 import { svdLlm } from "./svd-llm.ts";
 
@@ -30,6 +32,8 @@ export const METHODS: readonly Method[] = [
   ridge,
   rom,
   kfac,
+  aaSvd,
+  saesSvd,
   modegpt,
 ].map(nestable);
 

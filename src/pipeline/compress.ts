@@ -6,6 +6,7 @@ import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { InterruptedError, StorageError, UnsupportedError } from "../errors.ts";
 import { advanceBatches, type Batch, disposeBatches, embedWindows } from "../models/forward.ts";
 import { loadModel, type Model } from "../models/load.ts";
+import type { BlockWeights } from "../models/model.ts";
 import { COMPRESSED_PREFIX } from "../models/registry.ts";
 import { type Holder, holderFor } from "../models/streams.ts";
 import { outerTensors, readBlock, storedTensors } from "../models/weights.ts";
@@ -13,7 +14,7 @@ import { scope, type Tensor } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
 import { allocationsOf } from "./allocation.ts";
 import { checkPair, withScheduledKeep } from "./candidates.ts";
-import { factorizeBlock } from "./factorize-block.ts";
+import { factorizeBlock, type Streams } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
@@ -23,7 +24,7 @@ import { checkMemory, type GivenOptions, type Options, type Plan, planCompressio
 import { recipeOf, withoutStatistics } from "./recipe.ts";
 import type { CompressPlan, CompressResult, ProjectionReport } from "./results.ts";
 import { checkMeasurable, statisticsFor, textWindows } from "./statistics-for.ts";
-import { calibrationSha256, checkPropagation, withStatistics } from "./stored-statistics.ts";
+import { calibrationSha256, checkPropagation, comparesModels, withStatistics } from "./stored-statistics.ts";
 import { checkTarget, keepFor } from "./target.ts";
 import { type Fingerprint, WorkDirectory } from "./work-directory.ts";
 import { writeCompanions } from "./write-model.ts";
@@ -143,20 +144,25 @@ function fingerprint(model: Model, options: Options, plan: Plan, calibrationSha2
 
 function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
   const { model, job, work, holder } = run;
-  let batches: Batch[] = [];
+  let streams: Streams = { seen: [], dense: [] };
   try {
     if (!work.has(OUTER)) saveOuter(run);
-    if (windows.length > 0) batches = embedWindows(model, windows, holder);
+    streams = embedStreams(run, windows);
     for (let block = 0; block < model.config.blocks; block++) {
       job.progress({ stage: "compress", done: block, total: model.config.blocks, unit: "block" });
-      scope(() => (work.has(block) ? replayBlock(run, block, batches) : compressBlock(run, block, batches)));
+      scope(() => (work.has(block) ? replayBlock(run, block, streams) : compressBlock(run, block, streams)));
     }
   } catch (error) {
     throw withResumeHint(run, error);
   } finally {
-    disposeBatches(batches);
+    disposeBatches([...streams.seen, ...streams.dense]);
     holder.close();
   }
+}
+
+function embedStreams({ model, plan, holder }: Run, windows: readonly Uint32Array[]): Streams {
+  const embedded = () => (windows.length > 0 ? embedWindows(model, windows, holder) : []);
+  return { seen: embedded(), dense: comparesModels(plan.method.name) ? embedded() : [] };
 }
 
 /** What was finished is kept where going on can help: after Ctrl-C, or once a disk has room again. */
@@ -187,11 +193,7 @@ function* readOneByOne({ checkpoint }: Model, names: Iterable<string>): Generato
   }
 }
 
-function compressBlock(
-  { model, options, plan, job, work, holder, stored, clock }: Run,
-  index: number,
-  batches: readonly Batch[],
-): void {
+function compressBlock({ model, options, plan, job, work, holder, stored, clock }: Run, index: number, streams: Streams): void {
   const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
   const { method, ranks, widths, dtype } = plan;
   const task = {
@@ -208,20 +210,22 @@ function compressBlock(
     checkpoint: job.checkpoint,
   };
   const statistics = stored?.block(index);
-  const reports = factorizeBlock({ ...task, statistics }, batches, plan.propagate);
+  const reports = factorizeBlock({ ...task, statistics }, streams, plan.propagate);
   statistics?.close();
   const skeletons = new Map(reports.flatMap(({ name, skeleton }) => (skeleton ? [[name, Uint32Array.from(skeleton)]] : [])));
   clock.time("write", () => work.save(index, storedTensors(weights, index, skeletons), reports));
 }
 
 /** A block that a run before this one finished: only the activations behind it are needed. */
-function replayBlock({ model, plan, work, job, clock }: Run, index: number, batches: readonly Batch[]): void {
-  if (batches.length === 0) return;
-  const weights =
-    plan.propagate === "original"
-      ? readBlock(model.checkpoint, model.architecture, model.config, index)
-      : readBlock(work, model.architecture, work.savedConfig(plan.config), index);
-  clock.time("forward", () => advanceBatches(model, batches, weights, index, { between: job.checkpoint }));
+function replayBlock({ model, plan, work, job, clock }: Run, index: number, { seen, dense }: Streams): void {
+  const original = () => readBlock(model.checkpoint, model.architecture, model.config, index);
+  const saved = () => readBlock(work, model.architecture, work.savedConfig(plan.config), index);
+  const advance = (batches: readonly Batch[], weights: () => BlockWeights) => {
+    if (batches.length === 0) return;
+    clock.time("forward", () => advanceBatches(model, batches, weights(), index, { between: job.checkpoint }));
+  };
+  advance(seen, plan.propagate === "original" ? original : saved);
+  advance(dense, original);
 }
 
 /** As the blocks have them: narrower parts beside factors. */

@@ -1,7 +1,8 @@
 /**
  * One block: run calibration text through it, sum the statistics of its sites, replace its projections by factors.
  * With `original` propagation all sites see the dense model's activations, in one forward pass. With `compressed` each
- * projection sees inputs made by the compressed ones before it: q, k, v, then o, then gate, up, then down.
+ * projection sees inputs made by the compressed ones before it: q, k, v, then o, then gate, up, then down. Methods that compare
+ * both models have the dense one run beside it.
  */
 import { type SiteStatistics, SiteSums } from "../calibrate/statistics.ts";
 import type { InputStatistics, Method, MethodOptions } from "../methods/method.ts";
@@ -15,6 +16,7 @@ import type { StageClock } from "./measure.ts";
 import { narrowerPart, narrowing } from "./narrower.ts";
 import { decomposed, type Replacement, replacementAt } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
+import { comparesModels } from "./stored-statistics.ts";
 
 export interface BlockTask {
   readonly model: Model;
@@ -38,16 +40,20 @@ export interface BlockTask {
   readonly statistics?: SiteStatistics | undefined;
 }
 
-/** Factors the block's projections and moves the batches to its output. The caller's scope owns the new weights. */
-export function factorizeBlock(
-  task: BlockTask,
-  batches: readonly Batch[],
-  propagate: "original" | "compressed",
-): ProjectionReport[] {
+/** The calibration windows between two blocks. */
+export interface Streams {
+  /** What the blocks' projections see. */
+  readonly seen: readonly Batch[];
+  /** The same windows in the dense model, for methods that need both; else empty. */
+  readonly dense: readonly Batch[];
+}
+
+/** Factors the block's projections and moves the streams to its output. The caller's scope owns the new weights. */
+export function factorizeBlock(task: BlockTask, streams: Streams, propagate: "original" | "compressed"): ProjectionReport[] {
   if (task.method.needs.length === 0 && partsToNarrow(task).length === 0)
     return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
   if (task.statistics) return factorizeSites(task, task.statistics);
-  return propagate === "original" ? withOriginalInputs(task, batches) : withCompressedInputs(task, batches);
+  return propagate === "original" ? withOriginalInputs(task, streams.seen) : withCompressedInputs(task, streams);
 }
 
 function shapesToFactor({ model, index, ranks }: BlockTask): ProjectionShape[] {
@@ -85,28 +91,43 @@ function withOriginalInputs(task: BlockTask, batches: readonly Batch[]): Project
 /** A batch on its way through the block: its stream, and the input of the last site whose input is no wider. */
 interface Paused {
   readonly batch: Batch;
+  readonly weights: BlockWeights;
   /** Undefined at the block's entry. */
   input?: Held;
   /** Stages since then, run again instead of holding their wide inputs for every token. */
   pending: Stage[];
 }
 
-function withCompressedInputs(task: BlockTask, batches: readonly Batch[]): ProjectionReport[] {
+/** A batch, and the same windows in the dense model. */
+interface Pair {
+  readonly seen: Paused;
+  readonly dense?: Paused | undefined;
+}
+
+function withCompressedInputs(task: BlockTask, streams: Streams): ProjectionReport[] {
   const { architecture } = task.model;
-  const paused: Paused[] = batches.map((batch) => ({ batch, pending: [] }));
+  const pairs = atEntry(task, streams);
   const reports = architecture.stages.flatMap((stage) => {
     const widths = new Map([...siteWidths(task)].filter(([site]) => site === stage.name));
-    const sums = new SiteSums(widths);
-    for (const item of paused) advanceTo(task, item, stage, sums);
+    const sums = new SiteSums(widths, streams.dense.length > 0);
+    for (const pair of pairs) sumAt(task, pair, stage, sums);
     const made = widths.size > 0 ? factorizeSite(task, stage.name, sums) : [];
     sums.dispose();
     return made;
   });
-  for (const item of paused) leaveBlock(task, item);
+  for (const { seen, dense } of pairs) for (const item of dense ? [dense, seen] : [seen]) leaveBlock(task, item);
   return reports;
 }
 
-const blockOf = ({ model, weights }: BlockTask, { batch }: Paused): Block => ({ config: model.config, weights, run: batch.run });
+function atEntry({ weights }: BlockTask, { seen, dense }: Streams): Pair[] {
+  const whole = { ...weights, linears: new Map(weights.linears) };
+  return seen.map((batch, i): Pair => {
+    const beside = dense[i];
+    return { seen: { batch, weights, pending: [] }, dense: beside && { batch: beside, weights: whole, pending: [] } };
+  });
+}
+
+const blockOf = ({ model }: BlockTask, { batch, weights }: Paused): Block => ({ config: model.config, weights, run: batch.run });
 
 function heldState({ batch, input }: Paused): BlockState {
   const x = batch.stream.read();
@@ -119,15 +140,22 @@ function runPending(task: BlockTask, item: Paused, state: BlockState, stages: re
   return stages.reduce((at, stage) => task.clock.time("forward", () => advance(at, stage)), state);
 }
 
-function advanceTo(task: BlockTask, item: Paused, stage: Stage, sums: SiteSums): void {
+function sumAt(task: BlockTask, { seen, dense }: Pair, stage: Stage, sums: SiteSums): void {
   task.checkpoint();
   scope(() => {
-    const before = heldState(item);
-    const next = runPending(task, item, before, [...item.pending, stage]);
-    task.clock.time("statistics", () => sums.add(stage.name, next.input));
-    if (next.input.columns > task.model.config.hiddenSize) item.pending.push(stage);
-    else hold(task, item, before, next);
+    const beside = dense && advanceTo(task, dense, stage);
+    const input = advanceTo(task, seen, stage);
+    task.clock.time("statistics", () => sums.add(stage.name, input, beside));
   });
+}
+
+/** The input of the stage's site, which lives as long as the caller's scope. */
+function advanceTo(task: BlockTask, item: Paused, stage: Stage): Tensor {
+  const before = heldState(item);
+  const next = runPending(task, item, before, [...item.pending, stage]);
+  if (next.input.columns > task.model.config.hiddenSize) item.pending.push(stage);
+  else hold(task, item, before, next);
+  return next.input;
 }
 
 /** Keeps a state for later. */
@@ -190,7 +218,7 @@ function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics
     const { layer, report } = scope(() => replacement(task, shape, statistics));
     const dense = layerOf(task, shape) as Dense;
     task.weights.linears.set(nameInBlock(shape.name), layer);
-    dense.weight.dispose();
+    if (!comparesModels(task.method.name)) dense.weight.dispose(); // else the dense stream is still to pass through it
     return report;
   });
 }

@@ -21,6 +21,8 @@ export interface Work {
   readonly textBytes: number;
   /** Values of a token, in hidden sizes, that wait between the steps: its stream, and what a paused block holds. */
   readonly streams: 1 | 2;
+  /** Models that the tokens run through side by side: the compressed one alone, or the dense one too. */
+  readonly models: 1 | 2;
   /** Whether sums are made or read. */
   readonly sums: boolean;
   readonly decomposes: boolean;
@@ -53,18 +55,20 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const { config, architecture } = model;
   const shapes = architecture.projections(config, 0);
   const sites = [...new Set(shapes.map(({ site }) => site))].map((site) => shapes.filter((shape) => shape.site === site));
-  const grams = sites.map(([first]) => (work.sums ? (first?.columns ?? 0) ** 2 * f64 : 0));
-  const temporaries = Math.min(BATCH_TOKENS, work.tokens) * batchValues(model, shapes) * f32;
+  const grams = sites.map(([first]) => (work.sums ? (work.models * (first?.columns ?? 0)) ** 2 * f64 : 0));
+  const temporaries = work.models * Math.min(BATCH_TOKENS, work.tokens) * batchValues(model, shapes) * f32;
   const forward = sum(grams) + Math.max(temporaries, work.decomposes ? 0 : sum(grams) / 2); // or the triangles that are stored
   // A site's sums are handed over to its decompositions, those of later sites wait.
-  const decompositions = work.decomposes ? sites.map((readers) => Math.max(...readers.map(decompositionBytes))) : [];
+  const decompositions = work.decomposes
+    ? sites.map((readers) => Math.max(...readers.map((shape) => decompositionBytes(shape, work))))
+    : [];
   const factorize = Math.max(0, ...decompositions.map((bytes, i) => bytes + sum(grams.slice(i))));
-  const weights = sum(shapes.map(({ rows, columns }) => rows * columns * f32));
+  const weights = work.models * sum(shapes.map(({ rows, columns }) => rows * columns * f32));
   const block = weights + Math.max(forward, factorize);
   // The embeddings as they are in the file's pages, read from them, and in f32.
   const table = config.vocabulary * config.hiddenSize * (f32 + 2 * BYTES.bf16);
   const kept = Math.min(MOST_KEPT, Math.max(table, Math.min(temporaries, factorize)));
-  const waiting = activations === "memory" ? work.streams * work.tokens * config.hiddenSize * f32 : 0;
+  const waiting = activations === "memory" ? work.models * work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
   const gradients = work.gradients ? kept + gradientPassBytes(model, Math.min(BATCH_TOKENS, work.tokens)) : 0;
   return started + Math.max(waiting + Math.max(table, kept + block), gradients);
@@ -78,9 +82,12 @@ function batchValues({ config }: Model, shapes: readonly ProjectionShape[]): num
   return 6 * config.hiddenSize + 3 * widest;
 }
 
-/** The weight, what it becomes and what measures it, m x n each, and an eigendecomposition of the smaller side, all f64. */
-function decompositionBytes({ rows, columns }: ProjectionShape): number {
-  return (6 * rows * columns + 4 * Math.min(rows, columns) ** 2) * f64;
+/**
+ * The weight, what it becomes and what measures it, m x n each, and an eigendecomposition of the smaller side, all f64; where both
+ * models are compared, three n x n more to bring one's inputs to the other's.
+ */
+function decompositionBytes({ rows, columns }: ProjectionShape, { models }: Work): number {
+  return (6 * rows * columns + 4 * Math.min(rows, columns) ** 2 + (models - 1) * 3 * columns ** 2) * f64;
 }
 
 /** Of the longest of these calibration sources; a file that is not there is found missing when it is read. */

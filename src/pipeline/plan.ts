@@ -15,6 +15,7 @@ import { longestText, planMemory, refuseAbove, type Work } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
 import type { Recipe } from "./recipe.ts";
 import type { CompressPlan } from "./results.ts";
+import { comparesModels } from "./stored-statistics.ts";
 
 /** The options as they were given, and with what is kept and how. */
 export type GivenOptions = z.output<typeof compressOptions>;
@@ -137,7 +138,8 @@ export function workOf(
   const tokens = measured && statistics === undefined ? samples * window : 0;
   const textBytes = tokens > 0 ? longestText(calibration) : 0;
   const gradients = tokens > 0 && method.needs.includes("gradients");
-  return { tokens, textBytes, streams: propagate === "compressed" ? 2 : 1, sums: measured, decomposes: true, gradients };
+  const models = comparesModels(method.name) ? 2 : 1;
+  return { tokens, textBytes, streams: propagate === "compressed" ? 2 : 1, models, sums: measured, decomposes: true, gradients };
 }
 
 const valuesOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

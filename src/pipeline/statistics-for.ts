@@ -9,7 +9,7 @@ import type { Model } from "../models/load.ts";
 import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import type { Job } from "./job.ts";
 import type { Options } from "./plan.ts";
-import { calibrationSha256, openStatistics, readsGradients } from "./stored-statistics.ts";
+import { calibrationSha256, checkBothModels, openStatistics, readsGradients } from "./stored-statistics.ts";
 
 export interface Summed {
   readonly folder: StatisticsFolder;
@@ -17,9 +17,10 @@ export interface Summed {
   readonly temporary: boolean;
 }
 
-/** @throws UsageError where activations are to be measured and there is nothing to measure them on. */
+/** @throws UsageError where activations are to be measured and there is nothing to measure them on, or what gives too little. */
 export function checkMeasurable(options: Options): void {
   const { method, calibration, statistics, dryRun } = options;
+  checkBothModels(method, denseAlone(options));
   const who = methodNamed(method).needs.length > 0 ? method : readerOf(options);
   if (who === undefined || calibration !== undefined || statistics !== undefined || dryRun) return;
   throw new UsageError(
@@ -45,6 +46,12 @@ export async function statisticsFor(model: Model, options: Options, job: Job): P
   if (statistics === undefined && !options.resume) rmSync(path, { recursive: true, force: true });
   if (!existsSync(path)) await makeStatistics(path, model, options, job);
   return { folder: openStatistics(path, model, options.method), temporary: statistics === undefined };
+}
+
+/** What makes do with the dense model's activations, as its option; undefined where nothing does. */
+function denseAlone(options: Options): string | undefined {
+  if (options.statistics !== undefined) return "--statistics";
+  return options.propagate === "original" ? "--propagate original" : readerOf(options);
 }
 
 /** What reads statistics before the blocks are compressed, as its option; undefined where nothing does. */

@@ -39,6 +39,20 @@ export function calibrationSha256({ manifest }: StatisticsFolder): string {
   return manifest.texts.map(({ sha256 }) => sha256).join("+");
 }
 
+/** Whether a method compares the dense model's activations with the compressed one's. */
+export const comparesModels = (method: string) => methodNamed(method).needs.includes("dense");
+
+/**
+ * @param source what would give one model's activations alone, as it is typed; undefined where nothing does.
+ * @throws UsageError for a method that compares both models'.
+ */
+export function checkBothModels(method: string, source: string | undefined): void {
+  if (source === undefined || !comparesModels(method)) return;
+  throw new UsageError(
+    `--method ${method} compares the dense model's activations with the compressed one's, and ${source} knows the dense ones alone; take compress with --calibration, and leave ${source} out`,
+  );
+}
+
 /** @throws UsageError unless later blocks see the dense model's activations, which is what was stored. */
 export function checkPropagation(options: Pick<Options, "method" | "propagate">): void {
   const method = methodNamed(options.method);

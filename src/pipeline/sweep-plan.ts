@@ -12,6 +12,7 @@ import type { Job } from "./job.ts";
 import { planMemory, refuseAbove } from "./memory.ts";
 import { compressOptions, parseOptions } from "./options.ts";
 import { type Options as CompressOptions, planCompression, workOf } from "./plan.ts";
+import { checkBothModels } from "./stored-statistics.ts";
 import type { SweepSettings } from "./sweep-options.ts";
 import type { CellPlan, PassItem } from "./sweep-pass.ts";
 
@@ -32,7 +33,10 @@ export function cellOptions(options: SweepSettings, method: string, keep: number
 
 /** @throws UsageError on unknown methods and allocators, or when one needs a calibration that was not given. */
 export function checkSweep({ methods, allocate, statistics, calibration }: SweepSettings): void {
-  for (const method of methods) checkPair(method, allocate);
+  for (const method of methods) {
+    checkPair(method, allocate);
+    checkBothModels(method, "sweep");
+  }
   const measuring = methods.find((method) => methodNamed(method).needs.length > 0);
   if (statistics !== undefined && calibration.length > 0)
     throw new UsageError("--statistics stands for the sums of a text; give it or --calibration, not both");

@@ -46,6 +46,7 @@ export function sweepHead(sweep: Sweep) {
 function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: own }: Sweep): SweepProtocol {
   const [textNames, taskNames] = [texts, tasks].map((list) => shortNames(list.map(({ file }) => file))) as [string[], string[]];
   const { allocate, trials, depthGroups, seed, rankMultiple, include, exclude } = options;
+  const { nesting = null, anchor: _, ...method } = methodOptions(options); // no method of a sweep reads the anchor
   const calibration = stored ? stored.manifest.texts : own ? [calibrationText(options.calibration, own)] : [];
   const window = stored ? stored.manifest.window : options.calibrationWindow;
   return {
@@ -64,8 +65,8 @@ function protocolOf({ model, options, dtype, texts, tasks, stored, calibration: 
     dtype,
     options: {
       ...(allocatorNamed(allocate).needs === "trials" ? { trials, depthGroups, seed } : {}),
-      ...{ allocate, chatTemplate: String(options.chatTemplate), ...methodOptions(options), rankMultiple },
-      ...{ nesting: options.nesting ?? null, include: include ?? null, exclude: exclude ?? null },
+      ...{ allocate, chatTemplate: String(options.chatTemplate), ...method, nesting, rankMultiple },
+      ...{ include: include ?? null, exclude: exclude ?? null },
     },
   };
 }
