@@ -82,7 +82,8 @@ export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManife
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
   const tokens = windows.reduce((sum, { length }) => sum + length, 0);
   const { gradients = false } = sums;
-  const work = { tokens, textBytes: 0, streams: 1, models: 1, sums: true, decomposes: false, gradients } as const;
+  const does = { streams: 1, models: 1, sums: true, decomposes: false, measures: false } as const;
+  const work = { ...does, tokens, textBytes: 0, gradients };
   const { peakBytes, activations } = planMemory(model, work, memoryBytes);
   refuseAbove(memoryBytes, peakBytes, "calibration", "--samples or --window");
   const writer = new StatisticsWriter(out);

@@ -24,15 +24,13 @@ import { VERSION } from "../version.ts";
 import { candidatesOf, type Measurements, offered, type PlacedProjection, partName, partsOf, targetOf } from "./candidates.ts";
 import type { Job } from "./job.ts";
 import { MeasurementJournal } from "./measurement-journal.ts";
+import { RIDER_BYTES } from "./memory.ts";
 import { narrowing } from "./narrower.ts";
 import type { Options } from "./plan.ts";
 import { decomposed, replacementAt } from "./replacement.ts";
 
 /** Where modules are tried, unless the allocator says otherwise. */
 const TRIED: Tries = { ranks: [0.5], widths: [0.7] };
-
-/** Residual streams of the variants that ride through the blocks together. */
-const RIDER_BYTES = 128e6;
 
 /** Something that can be replaced: a projection by factors, or a part of a block by a narrower one. */
 interface Module {

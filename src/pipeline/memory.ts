@@ -28,6 +28,8 @@ export interface Work {
   readonly decomposes: boolean;
   /** Whether the gradients at the outputs are summed too, in a pass of their own. */
   readonly gradients: boolean;
+  /** Whether the allocator has replacements measured first. */
+  readonly measures: boolean;
 }
 
 export interface MemoryPlan {
@@ -48,6 +50,8 @@ export function planMemory(model: Model, work: Work, allowed?: number): MemoryPl
 const TOKENIZER_FACTOR = 64;
 /** Freed tensors that the engine keeps for the next ones, at most (native/src/memory.rs). */
 const MOST_KEPT = 128 * 2 ** 20;
+/** Residual streams of the replacements that ride through the blocks together to be measured. */
+export const RIDER_BYTES = 128e6;
 /** Work spaces of the matrix products and stacks of the threads. */
 const THREADS_BYTES = 30e6;
 
@@ -71,7 +75,8 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const waiting = activations === "memory" ? work.models * work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
   const gradients = work.gradients ? kept + gradientPassBytes(model, Math.min(BATCH_TOKENS, work.tokens)) : 0;
-  return started + Math.max(waiting + Math.max(table, kept + block), gradients);
+  const measuring = work.measures ? kept + block + RIDER_BYTES : 0;
+  return started + Math.max(waiting + Math.max(table, kept + block), gradients, measuring);
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);

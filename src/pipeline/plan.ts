@@ -1,6 +1,7 @@
 /** What a compression will do, worked out from shapes alone: ranks, sizes, memory. `--dry-run` prints it. */
 import type { z } from "zod";
 import type { Allocation } from "../allocate/allocator.ts";
+import { allocatorNamed } from "../allocate/registry.ts";
 import type { Method } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Json } from "../models/config.ts";
@@ -133,13 +134,16 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
 /** What the plan asks of memory. */
 export function workOf(
   { method, measured, propagate }: Pick<Plan, "method" | "measured" | "propagate">,
-  { samples, window, statistics, calibration }: Pick<Options, "samples" | "window" | "statistics" | "calibration">,
+  given: Pick<Options, "samples" | "window" | "statistics" | "calibration" | "allocate">,
 ): Work {
+  const { samples, window, statistics, calibration, allocate } = given;
   const tokens = measured && statistics === undefined ? samples * window : 0;
   const textBytes = tokens > 0 ? longestText(calibration) : 0;
   const gradients = tokens > 0 && method.needs.includes("gradients");
+  const measures = allocatorNamed(allocate).needs === "divergences";
   const models = comparesModels(method.name) ? 2 : 1;
-  return { tokens, textBytes, streams: propagate === "compressed" ? 2 : 1, models, sums: measured, decomposes: true, gradients };
+  const streams = propagate === "compressed" ? 2 : 1;
+  return { tokens, textBytes, streams, models, sums: measured, decomposes: true, gradients, measures };
 }
 
 const valuesOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

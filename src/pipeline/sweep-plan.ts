@@ -1,5 +1,6 @@
 /** What a sweep will measure: a plan for each method and keep, and the passes that fit in memory. */
 import { allocatorNamed } from "../allocate/registry.ts";
+import { uniform } from "../allocate/uniform.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
 import { methodOptions } from "../methods/method.ts";
@@ -105,8 +106,8 @@ export function passes(model: Model, items: readonly PassItem[], { memoryBytes }
 /** What a pass takes beside its streams and factors: a compression of a single short window. */
 function baseBytes(model: Model, [item]: readonly PassItem[]): number {
   if (!item) return 0;
-  return planMemory(model, workOf(item.cell.plan, { samples: 1, window: 2, statistics: undefined, calibration: undefined }))
-    .peakBytes;
+  const given = { samples: 1, window: 2, statistics: undefined, calibration: undefined, allocate: uniform.name };
+  return planMemory(model, { ...workOf(item.cell.plan, given), gradients: false }).peakBytes;
 }
 
 function streamBytes({ config }: Model, { tokens }: PassItem): number {
