@@ -135,7 +135,7 @@ describe("compress", () => {
     expect(result.keptProjections).toBeGreaterThan(0.59);
     expect(await perplexity(a)).toBeLessThan(await perplexity(b));
     expect(existsSync(`${a}.statistics`)).toBe(false);
-  });
+  }, 300_000);
 
   test("last-blocks leaves the first blocks as they are, and says what its blocks keep of all", async () => {
     const result = await compress({ out: out("last"), allocate: "last-blocks", blocks: 2, blockKeep: 0.46 });
