@@ -9,7 +9,8 @@
  *   W' = L^-T U_k U_k^T L^T W with U the eigenvectors of L^T W H W^T L: the best rank k in ||L^T (W - W') X||_F
  *
  * Options: `shrinkage`; 1 is svd-llm. On SmolLM2-135M at half the break-even rank, 1/2 lowers the divergence of q_proj and
- * k_proj up to eightfold against svd-llm, that of the others by up to a quarter (docs/allocation.md).
+ * k_proj up to eightfold against svd-llm, that of the others by up to a quarter; 1/5 is better than 1/2 and level with 1/20
+ * (docs/allocation.md).
  */
 
 import { NumericsError } from "../errors.ts";

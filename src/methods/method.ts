@@ -100,7 +100,7 @@ export const METHOD_DEFAULTS: MethodOptions = {
   scale: "abs-mean",
   nesting: undefined,
   gamma: 0.25,
-  shrinkage: 0.5,
+  shrinkage: 0.2,
   mu: 0.01,
   anchor: undefined,
   center: "none",
