@@ -127,6 +127,8 @@ function resume(state: RefinementState, training: Training, course: Course): voi
 
 function watcherOf({ minutes, steps, level }: Options, blocks: number, save: () => void, job: Job) {
   let saved = stopwatch();
+  const blocksDone = (done: number) => job.progress({ stage: "refine", done, total: blocks, unit: "block" });
+  if (level === "closed-form") blocksDone(0);
   const rounded = (divergence: number) => divergence.toFixed(4);
   return {
     checkpoint: job.checkpoint,
@@ -138,7 +140,8 @@ function watcherOf({ minutes, steps, level }: Options, blocks: number, save: () 
       const count = steps === undefined ? byClock : { done: position.step, total, unit: "step" };
       job.progress({ stage: "refine", ...count, detail });
     },
-    onWhole() {
+    onWhole(position: Readonly<Position>) {
+      if (level === "closed-form") blocksDone(position.blocks);
       if (saved() < SAVE_SECONDS) return;
       save();
       saved = stopwatch();

@@ -120,7 +120,7 @@ export class BlockCourse implements Course {
     if (this.errorOver(block, test) < before) dispose([start.linears, start.vectors]);
     else reset();
     position.blocks = block + 1;
-    watcher.onWhole();
+    watcher.onWhole(position);
   }
 
   /** The steps on one block. */

@@ -60,7 +60,7 @@ export interface CourseWatcher {
   /** After a step: its loss on the windows it saw. */
   onStep(position: Readonly<Position>, loss: number): void;
   /** Wherever what is there now can be saved, and gone on from. */
-  onWhole(): void;
+  onWhole(position: Readonly<Position>): void;
   /** After a measurement. */
   onMeasured(position: Readonly<Position>): void;
 }
@@ -108,7 +108,7 @@ export class EndToEndCourse implements Course {
       const divergence = this.advance(watcher);
       spend();
       watcher.onStep(position, divergence);
-      watcher.onWhole();
+      watcher.onWhole(this.position);
     }
   }
 
