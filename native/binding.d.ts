@@ -122,6 +122,9 @@ export declare function klDivergence(reference: Tensor, logits: Tensor): Float64
  */
 export declare function klDivergenceGradient(reference: Tensor, logits: Tensor, factor: number): Array<Tensor>
 
+/** Where each row's largest value is, the first of equals. t x v. */
+export declare function likeliest(logits: Tensor): Uint32Array
+
 /** Negative log-likelihood of each row's target, in f64. logits: t x v, targets: t. */
 export declare function negativeLogLikelihood(logits: Tensor, targets: Uint32Array): Float64Array
 

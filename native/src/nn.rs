@@ -120,6 +120,22 @@ pub fn negative_log_likelihood(logits: &Tensor, targets: Uint32Array) -> Result<
     })
 }
 
+/// Where each row's largest value is, the first of equals. t x v.
+#[napi(catch_unwind)]
+pub fn likeliest(logits: &Tensor) -> Result<Uint32Array> {
+    let logits = logits.candle()?;
+    let (_, v) = logits.dims2().map_err(failure)?;
+    with_slice(&logits, |logits: &[f32]| {
+        Ok(logits.par_chunks(v).map(index_of_largest).collect::<Vec<_>>().into())
+    })
+}
+
+/// 0 where a row has no number in it.
+fn index_of_largest(row: &[f32]) -> u32 {
+    let most = largest(row);
+    row.iter().position(|&x| x == most).unwrap_or(0) as u32
+}
+
 /// KL(p || q) of each row in f64, p = softmax(reference), q = softmax(logits). Both t x v.
 #[napi(catch_unwind)]
 pub fn kl_divergence(reference: &Tensor, logits: &Tensor) -> Result<Float64Array> {

@@ -14,9 +14,8 @@ import {
   readHead,
 } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
-import { negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
+import { likeliest, negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
 import { type Packing, type Prediction, packQuestions, type Request } from "./packing.ts";
-import { greedy } from "./sample.ts";
 
 /** Tokens that go through the blocks together: bounds the residual stream in memory, and amortises reading the weights. */
 const GROUP_TOKENS = 32_768;
@@ -137,10 +136,4 @@ export class LikelihoodSums {
       });
     }
   }
-}
-
-/** The id of each row's largest logit. */
-function likeliest(logits: Tensor): number[] {
-  const values = logits.toFloat32Array();
-  return Array.from({ length: logits.rows }, (_, i) => greedy(values.subarray(i * logits.columns, (i + 1) * logits.columns)));
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ShapeError } from "../errors.ts";
-import { causalAttention, klDivergence, negativeLogLikelihood, rmsNorm, rope, swiglu } from "./nn.ts";
+import { causalAttention, klDivergence, likeliest, negativeLogLikelihood, rmsNorm, rope, swiglu } from "./nn.ts";
 import { random } from "./random.test-helper.ts";
 import { scope, Tensor } from "./tensor.ts";
 
@@ -107,6 +107,16 @@ describe("attention", () => {
 });
 
 describe("row-wise operations agree with their definitions", () => {
+  test("the likeliest of each row is the first of the largest", () => {
+    scope(() => {
+      const logits = Tensor.from(Float32Array.of(1, 3, 3, -2, -5, -1, -1, -9), [2, 4]);
+      expect([...likeliest(logits)]).toEqual([1, 1]);
+      const wide = random(3, 1001, 4);
+      const rows = Array.from({ length: 3 }, (_, i) => [...wide.rowRange(i, i + 1).toFloat32Array()]);
+      expect([...likeliest(wide)]).toEqual(rows.map((row) => row.indexOf(Math.max(...row))));
+    });
+  });
+
   test("RMSNorm, on tiny and huge rows", () => {
     scope(() => {
       const weight = random(1, 19, 2).reshape(19);

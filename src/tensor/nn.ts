@@ -94,6 +94,11 @@ export function negativeLogLikelihood(logits: Tensor, targets: Uint32Array): Flo
   return call("negativeLogLikelihood", () => native.negativeLogLikelihood(logits.handle, targets));
 }
 
+/** The column of each row's largest value, the first of equals. t x v. */
+export function likeliest(logits: Tensor): Uint32Array {
+  return call("likeliest", () => native.likeliest(logits.handle));
+}
+
 /** KL(softmax(reference) || softmax(logits)) of each row, f64. Both t x v. */
 export function klDivergence(reference: Tensor, logits: Tensor): Float64Array {
   if (reference.rows !== logits.rows || reference.columns !== logits.columns)
