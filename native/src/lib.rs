@@ -14,6 +14,7 @@ mod linalg;
 mod memory;
 mod nn;
 mod optimizer;
+mod product;
 mod simd;
 mod statistics;
 mod tensor;

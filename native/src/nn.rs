@@ -1,5 +1,7 @@
 //! Row-wise transformer operations, parallel over rows and vectorised by run-time dispatch.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Device, Tensor as Candle};
 use napi::bindgen_prelude::{Float64Array, Uint32Array};
 use napi_derive::napi;
@@ -14,16 +16,29 @@ pub(crate) fn matrix(values: Vec<f32>, rows: usize, columns: usize) -> Result<Te
     wrap(Candle::from_vec(values, (rows, columns), &Device::Cpu))
 }
 
+/// A matrix made row by row, `write` given a row's number and its values, zeros until then: a row is zeroed where it is written, in
+/// the cache and on every thread.
+fn made_of_rows(rows: usize, width: usize, write: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let mut out = Vec::with_capacity(rows * width);
+    let unwritten = &mut out.spare_capacity_mut()[..rows * width];
+    unwritten.par_chunks_mut(width).enumerate().for_each(|(row, values)| {
+        values.fill(MaybeUninit::new(0f32));
+        // SAFETY: just filled.
+        write(row, unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), width) });
+    });
+    // SAFETY: every row was filled.
+    unsafe { out.set_len(rows * width) };
+    out
+}
+
 /// x / sqrt(mean(x^2) + eps) * weight, row by row. x: t x d, weight: d.
 #[napi(catch_unwind)]
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let (x, weight) = (x.candle()?, weight.candle()?);
     let (t, d) = x.dims2().map_err(failure)?;
-    let mut out = vec![0f32; t * d];
-    with_slice(&x, |x: &[f32]| {
+    let out = with_slice(&x, |x: &[f32]| {
         with_slice(&weight, |weight: &[f32]| {
-            out.par_chunks_mut(d).zip(x.par_chunks(d)).for_each(|(out, x)| normalize(out, x, weight, eps));
-            Ok(())
+            Ok(made_of_rows(t, d, |row, out| normalize(out, &x[row * d..(row + 1) * d], weight, eps)))
         })
     })?;
     matrix(out, t, d)
@@ -46,16 +61,13 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let (x, cos, sin) = (x.candle()?, cos.candle()?, sin.candle()?);
     let (t, width) = x.dims2().map_err(failure)?;
     let (positions, half) = cos.dims2().map_err(failure)?;
-    let mut out = vec![0f32; t * width];
-    with_slice(&x, |x: &[f32]| {
+    let out = with_slice(&x, |x: &[f32]| {
         with_slice(&cos, |cos: &[f32]| {
             with_slice(&sin, |sin: &[f32]| {
-                let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
-                rows.for_each(|(row, (out, x))| {
+                Ok(made_of_rows(t, width, |row, out| {
                     let at = (row % positions) * half..(row % positions + 1) * half;
-                    rotate(out, x, &cos[at.clone()], &sin[at]);
-                });
-                Ok(())
+                    rotate(out, &x[row * width..(row + 1) * width], &cos[at.clone()], &sin[at]);
+                }))
             })
         })
     })?;
@@ -78,12 +90,12 @@ fn rotate(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (gate, up) = (gate.candle()?, up.candle()?);
     let (t, f) = gate.dims2().map_err(failure)?;
-    let mut out = vec![0f32; t * f];
-    with_slice(&gate, |gate: &[f32]| {
+    let out = with_slice(&gate, |gate: &[f32]| {
         with_slice(&up, |up: &[f32]| {
-            let rows = out.par_chunks_mut(f).zip(gate.par_chunks(f)).zip(up.par_chunks(f));
-            rows.for_each(|((out, gate), up)| gated(out, gate, up));
-            Ok(())
+            Ok(made_of_rows(t, f, |row, out| {
+                let at = row * f..(row + 1) * f;
+                gated(out, &gate[at.clone()], &up[at]);
+            }))
         })
     })?;
     matrix(out, t, f)

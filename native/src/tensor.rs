@@ -7,6 +7,7 @@ use napi::bindgen_prelude::{Float32Array, Float64Array, Uint32Array};
 use napi_derive::napi;
 
 use crate::error::{Result, failure};
+use crate::product::product;
 
 #[napi]
 pub struct Tensor {
@@ -211,7 +212,7 @@ impl Tensor {
 
     #[napi(catch_unwind)]
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        wrap(self.candle()?.matmul(&other.candle()?))
+        product(&self.candle()?, &other.candle()?).map(Tensor::from)
     }
 }
 
