@@ -1,8 +1,9 @@
 //! The lower triangle of X^T X, f32 products added up in f64: a kernel of our own for AVX-512, which the general matrix
 //! product cannot match because it packs every panel anew; elsewhere that product.
 
-use gemm::Parallelism;
 use rayon::prelude::*;
+
+use crate::product::threads;
 
 /// Adds x x^T over the rows x of `x` (t x n) to the lower triangle of `sums` (n x n, row-major); what is above the diagonal is
 /// left undefined. `scratch` is kept between calls to be reused.
@@ -40,7 +41,6 @@ fn product_of_columns(x: &[f32], n: usize, panel: std::ops::Range<usize>, out: &
     let (rows, columns, t) = (panel.len(), panel.end, x.len() / n);
     assert!(columns <= n && out.len() >= rows * columns);
     let stride = n as isize;
-    let threads = Parallelism::Rayon(rayon::current_num_threads());
     // SAFETY: both operands lie inside x and the result inside out, as just checked.
     unsafe {
         gemm::gemm(
@@ -62,7 +62,7 @@ fn product_of_columns(x: &[f32], n: usize, panel: std::ops::Range<usize>, out: &
             false,
             false,
             false,
-            threads,
+            threads(),
         );
     }
 }

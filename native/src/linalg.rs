@@ -6,46 +6,18 @@ use faer::{MatRef, Par, Side, get_global_parallelism, set_global_parallelism};
 use napi_derive::napi;
 
 use crate::error::{Result, failure};
-use crate::tensor::{Tensor, wrap};
+use crate::tensor::{Tensor, with_view, wrap};
 
 /// Below this size threads cost a decomposition more than they bring: eigh of 576 takes 50 ms on one, 58 on two.
 const PARALLEL_SIZE: usize = 1024;
 
 /// Reads a matrix of f64, transposed views included, without a copy.
 fn with_matrix<R>(tensor: &Tensor, read: impl FnOnce(MatRef<'_, f64>) -> Result<R>) -> Result<R> {
-    let tensor = tensor.candle()?;
-    let (rows, columns) = tensor.dims2().map_err(failure)?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let candle_core::Storage::Cpu(storage) = &*storage else {
-        return Err(failure("expected a tensor in main memory"));
-    };
-    let values = &storage.as_slice::<f64>().map_err(failure)?[layout.start_offset()..];
-    let stride = layout.stride();
-    set_global_parallelism(if rows.max(columns) < PARALLEL_SIZE { Par::Seq } else { Par::rayon(0) });
-    read(MatRef::from_row_major_slice_with_strides(values, rows, columns, stride))
-}
-
-trait Strided<'a> {
-    fn from_row_major_slice_with_strides(
-        values: &'a [f64],
-        rows: usize,
-        columns: usize,
-        stride: &[usize],
-    ) -> Self;
-}
-
-impl<'a> Strided<'a> for MatRef<'a, f64> {
-    fn from_row_major_slice_with_strides(
-        values: &'a [f64],
-        rows: usize,
-        columns: usize,
-        stride: &[usize],
-    ) -> Self {
-        let (rs, cs) = (stride[0], stride[1]);
-        assert!(rows == 0 || columns == 0 || (rows - 1) * rs + (columns - 1) * cs < values.len());
-        // SAFETY: the furthest entry was checked to lie inside the slice.
-        unsafe { MatRef::from_raw_parts(values.as_ptr(), rows, columns, rs as isize, cs as isize) }
-    }
+    with_view(&tensor.candle()?, |values: &[f64], (rows, columns), (rs, cs)| {
+        set_global_parallelism(if rows.max(columns) < PARALLEL_SIZE { Par::Seq } else { Par::rayon(0) });
+        // SAFETY: every entry lies inside the slice.
+        read(unsafe { MatRef::from_raw_parts(values.as_ptr(), rows, columns, rs, cs) })
+    })
 }
 
 fn from_matrix(matrix: MatRef<'_, f64>) -> Result<Tensor> {

@@ -1,10 +1,11 @@
 //! Matrix products by the general kernel, straight into memory that nothing wrote before: zeros first, as candle puts them there,
 //! are a tenth of the time of a product of an MLP, on one thread.
 
-use candle_core::{DType, Device, Storage, Tensor as Candle, WithDType};
+use candle_core::{DType, Device, Tensor as Candle, WithDType};
 use gemm::Parallelism;
 
 use crate::error::{Result, failure};
+use crate::tensor::with_view;
 
 /// a b of two matrices of one dtype, views included. a: m x k, b: k x n.
 pub fn product(a: &Candle, b: &Candle) -> Result<Candle> {
@@ -16,14 +17,13 @@ pub fn product(a: &Candle, b: &Candle) -> Result<Candle> {
 }
 
 fn multiplied<T: WithDType>(a: &Candle, b: &Candle) -> Result<Candle> {
-    let ((m, k), (rows, n)) = (a.dims2().map_err(failure)?, b.dims2().map_err(failure)?);
-    if k != rows {
-        return Err(failure(format!("a product of {m} x {k} and {rows} x {n}")));
-    }
-    let mut out = Vec::<T>::with_capacity(m * n);
-    with_view(a, |a: &[T], (a_rs, a_cs)| {
-        with_view(b, |b: &[T], (b_rs, b_cs)| {
-            // SAFETY: both views lie inside their slices, as with_view checked, and the result fills the m n values reserved.
+    with_view(a, |a: &[T], (m, k), (a_rs, a_cs)| {
+        with_view(b, |b: &[T], (rows, n), (b_rs, b_cs)| {
+            if k != rows {
+                return Err(failure(format!("a product of {m} x {k} and {rows} x {n}")));
+            }
+            let mut out = Vec::with_capacity(m * n);
+            // SAFETY: both views lie inside their slices, and the result fills the m n values reserved.
             unsafe {
                 gemm::gemm(
                     m,
@@ -48,31 +48,15 @@ fn multiplied<T: WithDType>(a: &Candle, b: &Candle) -> Result<Candle> {
                 );
                 out.set_len(m * n);
             }
-            Ok(())
+            Candle::from_vec(out, (m, n), &Device::Cpu).map_err(failure)
         })
-    })?;
-    Candle::from_vec(out, (m, n), &Device::Cpu).map_err(failure)
+    })
 }
 
-fn threads() -> Parallelism {
+/// All that the pool has.
+pub fn threads() -> Parallelism {
     match rayon::current_num_threads() {
         1 => Parallelism::None,
         count => Parallelism::Rayon(count),
     }
-}
-
-/// The values of a matrix from its first on, and how far apart its rows and its columns lie in them.
-fn with_view<T: WithDType>(
-    matrix: &Candle,
-    read: impl FnOnce(&[T], (isize, isize)) -> Result<()>,
-) -> Result<()> {
-    let (rows, columns) = matrix.dims2().map_err(failure)?;
-    let (storage, layout) = matrix.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Err(failure("expected a tensor in main memory"));
-    };
-    let values = &storage.as_slice::<T>().map_err(failure)?[layout.start_offset()..];
-    let (row, column) = (layout.stride()[0], layout.stride()[1]);
-    assert!(rows == 0 || columns == 0 || (rows - 1) * row + (columns - 1) * column < values.len());
-    read(values, (row as isize, column as isize))
 }

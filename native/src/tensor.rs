@@ -54,6 +54,23 @@ pub fn with_slice<T: candle_core::WithDType, R>(
     read(&values[layout.start_offset()..layout.start_offset() + layout.shape().elem_count()])
 }
 
+/// Values of a matrix of type `T` without a copy, transposed views included: from its first on, with its rows, its columns, and how
+/// far apart each lie. Every entry is inside.
+pub fn with_view<T: candle_core::WithDType, R>(
+    matrix: &Candle,
+    read: impl FnOnce(&[T], (usize, usize), (isize, isize)) -> Result<R>,
+) -> Result<R> {
+    let (rows, columns) = matrix.dims2().map_err(failure)?;
+    let (storage, layout) = matrix.storage_and_layout();
+    let candle_core::Storage::Cpu(storage) = &*storage else {
+        return Err(failure("expected a tensor in main memory"));
+    };
+    let values = &storage.as_slice::<T>().map_err(failure)?[layout.start_offset()..];
+    let (row, column) = (layout.stride()[0], layout.stride()[1]);
+    assert!(rows == 0 || columns == 0 || (rows - 1) * row + (columns - 1) * column < values.len());
+    read(values, (rows, columns), (row as isize, column as isize))
+}
+
 #[napi]
 impl Tensor {
     #[napi(factory, catch_unwind)]

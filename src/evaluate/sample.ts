@@ -9,7 +9,7 @@ export function sampler({ temperature, seed }: { temperature: number; seed: numb
 }
 
 /** The id of the largest logit, the first of equals. */
-export function greedy(logits: Float32Array): number {
+function greedy(logits: Float32Array): number {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
   return best;

@@ -13,7 +13,7 @@
  */
 
 import { NumericsError } from "../errors.ts";
-import { addToDiagonal, cholesky, diagonal, scope, solveLower, type Tensor } from "../tensor/index.ts";
+import { addToDiagonal, cholesky, meanDiagonal, scope, solveLower, type Tensor } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import type { Decomposition, Projection } from "./method.ts";
 import { decomposition } from "./terms.ts";
@@ -42,7 +42,7 @@ function correction(W: Tensor, H: Tensor, K: Tensor): Tensor {
 
 /** The Cholesky factor of the damped H; of the identity where nothing came in. */
 function regular(H: Tensor): Tensor {
-  const mean = diagonal(H).reduce((a, b) => a + b, 0) / H.rows;
+  const mean = meanDiagonal(H);
   const L = cholesky(addToDiagonal(H, mean > 0 ? DAMPING * mean : 1));
   if (!L) throw new NumericsError("anchored: expected a positive semidefinite Gram matrix, got one that is far from it");
   return L;

@@ -13,7 +13,17 @@
  */
 
 import { NumericsError } from "../errors.ts";
-import { addToDiagonal, cholesky, diagonal, dispose, keep, scope, solveLower, type Tensor } from "../tensor/index.ts";
+import {
+  addToDiagonal,
+  cholesky,
+  diagonal,
+  dispose,
+  keep,
+  meanDiagonal,
+  scope,
+  solveLower,
+  type Tensor,
+} from "../tensor/index.ts";
 import type { ChannelProblem, ChannelReduction, UnitOrder } from "./module-method.ts";
 import { inverse } from "./whitening.ts";
 
@@ -27,15 +37,14 @@ const SMALLEST = 0.1;
 export function nystrom({ down: D, gram, metric }: ChannelProblem, by: UnitOrder = "elimination"): ChannelReduction {
   return scope(() => {
     const { C, damping } = regular(gram);
-    const felt = metric ? metric.T.matmul(D) : D; // m x f
-    const order = by === "elimination" ? eliminate({ down: felt, gram: C }) : byLeverage(C);
+    const order = by === "elimination" ? eliminate({ down: felt(D, metric), gram: C }) : byLeverage(C);
     return { ...reduction({ down: D, gram: C, metric }, order), damping };
   });
 }
 
 /** C with the least damping of 1e-6, 1e-5 ... that makes it positive definite. */
 function regular(gram: Tensor): { C: Tensor; damping: number } {
-  const scale = mean(diagonal(gram)) || 1;
+  const scale = meanDiagonal(gram) || 1;
   for (let damping = DAMPING; damping <= 1; damping *= 10) {
     const C = addToDiagonal(gram, damping * scale);
     if (scope(() => cholesky(C) !== undefined)) return { C, damping };
@@ -45,11 +54,14 @@ function regular(gram: Tensor): { C: Tensor; damping: number } {
   );
 }
 
+/** An error of the outputs, m x f, as the metric counts it. */
+const felt = (E: Tensor, metric: Tensor | undefined) => (metric ? metric.T.matmul(E) : E);
+
 /** The reduction that keeps channels in the order given. */
 export function reduction({ down: D, gram: C, metric }: ChannelProblem, order: Uint32Array): Omit<ChannelReduction, "damping"> {
   const L = scope(() => factor(C.selectRows(order).selectColumns(order))); // f x f
   const M = scope(() => D.selectColumns(order).matmul(L)); // m x f
-  const losses = scope(() => squaresOfColumns(metric ? metric.T.matmul(M) : M));
+  const losses = scope(() => squaresOfColumns(felt(M, metric)));
   // D' C_SS = D C_fS = M (L_S.)^T, and C_SS = L_SS L_SS^T: so D' = M_S L_SS^-1.
   const down = (k: number) =>
     scope(() => {
@@ -64,7 +76,7 @@ const RIDGE = 1e-2;
 
 /** The paper's order: the diagonal of C (C + ridge I)^-1 = I - ridge (C + ridge I)^-1, largest first; D does not count. */
 function byLeverage(C: Tensor): Uint32Array {
-  const ridge = RIDGE * mean(diagonal(C));
+  const ridge = RIDGE * meanDiagonal(C);
   const left = scope(() => diagonal(inverse(addToDiagonal(C, ridge)))); // (1 - score) / ridge
   return Uint32Array.from(left.keys()).sort((a, b) => (left[a] as number) - (left[b] as number));
 }
@@ -120,5 +132,3 @@ function factor(A: Tensor): Tensor {
   if (L) return L;
   throw new NumericsError("nystrom: expected a positive definite part of the Gram matrix; more calibration text helps");
 }
-
-const mean = (values: Float64Array) => values.reduce((a, b) => a + b, 0) / values.length;

@@ -7,7 +7,7 @@
  *
  * The losses are those of ||(W - W') X||^2 + mu tr(H)/n ||W - W'||_F^2.
  */
-import { addToDiagonal, diagonal, scope } from "../tensor/index.ts";
+import { addToDiagonal, meanDiagonal, scope } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import type { Method } from "./method.ts";
 import { decomposition } from "./terms.ts";
@@ -20,8 +20,7 @@ export const ridge: Method = {
   propagate: "original",
   decompose: ({ weight: W, statistics: { gram: H } }, { mu }) =>
     scope(() => {
-      const trace = diagonal(H).reduce((a, b) => a + b, 0);
-      const damped = addToDiagonal(H, (mu * trace) / H.rows); // n x n
+      const damped = addToDiagonal(H, mu * meanDiagonal(H)); // n x n
       return decomposition(activationAware(W, damped), mu);
     }),
 };

@@ -162,7 +162,7 @@ function runBlocks(run: Run, windows: readonly Uint32Array[]): void {
 
 function embedStreams({ model, plan, holder }: Run, windows: readonly Uint32Array[]): Streams {
   const embedded = () => (windows.length > 0 ? embedWindows(model, windows, holder) : []);
-  return { seen: embedded(), dense: comparesModels(plan.method.name) ? embedded() : [] };
+  return { seen: embedded(), dense: comparesModels(plan.method) ? embedded() : [] };
 }
 
 /** What was finished is kept where going on can help: after Ctrl-C, or once a disk has room again. */

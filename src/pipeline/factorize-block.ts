@@ -218,7 +218,7 @@ function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics
     const { layer, report } = scope(() => replacement(task, shape, statistics));
     const dense = layerOf(task, shape) as Dense;
     task.weights.linears.set(nameInBlock(shape.name), layer);
-    if (!comparesModels(task.method.name)) dense.weight.dispose(); // else the dense stream is still to pass through it
+    if (!comparesModels(task.method)) dense.weight.dispose(); // else the dense stream is still to pass through it
     return report;
   });
 }

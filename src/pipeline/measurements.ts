@@ -13,7 +13,7 @@ import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-fold
 import { UsageError } from "../errors.ts";
 import { blockInfluences } from "../evaluate/block-influence.ts";
 import { divergences, type VariantsOf } from "../evaluate/divergence.ts";
-import { METHOD_DEFAULTS, type MethodOptions, methodOptions } from "../methods/method.ts";
+import { methodOptions } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Linear, Part, RopePairs } from "../models/model.ts";
@@ -105,12 +105,9 @@ function measureBlocks(model: Model, stored: StatisticsFolder, job: Job): Measur
   return { curves: new Map(), influences: blockInfluences(model, probeWindows(stored), between) };
 }
 
-/** What decides the measurements beside the statistics. Options at their defaults stay out, so that a new one changes no key. */
+/** What decides the measurements beside the statistics; defaults too, for they may change. */
 export function measurementKey(options: Options): string {
-  const given = Object.entries(methodOptions(options)).filter(
-    ([name, value]) => value !== METHOD_DEFAULTS[name as keyof MethodOptions],
-  );
-  const key = { version: VERSION, method: options.method, ...Object.fromEntries(given) };
+  const key = { version: VERSION, method: options.method, ...methodOptions(options) };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }
 

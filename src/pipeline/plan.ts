@@ -141,7 +141,7 @@ export function workOf(
   const textBytes = tokens > 0 ? longestText(calibration) : 0;
   const gradients = tokens > 0 && method.needs.includes("gradients");
   const measures = allocatorNamed(allocate).needs === "divergences";
-  const models = comparesModels(method.name) ? 2 : 1;
+  const models = comparesModels(method) ? 2 : 1;
   const streams = propagate === "compressed" ? 2 : 1;
   return { tokens, textBytes, streams, models, sums: measured, decomposes: true, gradients, measures };
 }

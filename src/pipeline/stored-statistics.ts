@@ -1,6 +1,7 @@
 /** Stored statistics in place of a calibration pass: those of this model, described as the pass that made them. */
 import { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import type { Method } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
@@ -40,14 +41,14 @@ export function calibrationSha256({ manifest }: StatisticsFolder): string {
 }
 
 /** Whether a method compares the dense model's activations with the compressed one's. */
-export const comparesModels = (method: string) => methodNamed(method).needs.includes("dense");
+export const comparesModels = ({ needs }: Method) => needs.includes("dense");
 
 /**
  * @param source what would give one model's activations alone, as it is typed; undefined where nothing does.
  * @throws UsageError for a method that compares both models'.
  */
 export function checkBothModels(method: string, source: string | undefined): void {
-  if (source === undefined || !comparesModels(method)) return;
+  if (source === undefined || !comparesModels(methodNamed(method))) return;
   throw new UsageError(
     `--method ${method} compares the dense model's activations with the compressed one's, and ${source} knows the dense ones alone; take compress with --calibration, and leave ${source} out`,
   );

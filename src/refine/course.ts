@@ -108,7 +108,7 @@ export class EndToEndCourse implements Course {
       const divergence = this.advance(watcher);
       spend();
       watcher.onStep(position, divergence);
-      watcher.onWhole(this.position);
+      watcher.onWhole(position);
     }
   }
 

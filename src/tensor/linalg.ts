@@ -95,6 +95,11 @@ export function diagonal(A: Tensor): Float64Array {
   );
 }
 
+/** tr(A) / n. */
+export function meanDiagonal(A: Tensor): number {
+  return diagonal(A).reduce((a, b) => a + b, 0) / A.rows;
+}
+
 /** A + value I. */
 export function addToDiagonal(A: Tensor, value: number): Tensor {
   return scope(() => A.add(identity(A.rows).scale(value)));
