@@ -22,8 +22,8 @@ const [first, second] = ["1", "2"].map((n) => join(chapters, `chapter_${n}.txt`)
 
 const WINDOWS = { window: 128 };
 
-function sum(out: string, calibration: string[], samples: number, { gradients = false } = {}) {
-  const given = { model: MODEL, out: at(out), calibration, samples, gradients, ...WINDOWS };
+function sum(out: string, calibration: string[], samples: number, { gradients = false, randomTokens = 0 } = {}) {
+  const given = { model: MODEL, out: at(out), calibration, samples, gradients, randomTokens, ...WINDOWS };
   return calibrate(parseOptions(calibrateOptions, given), silentJob);
 }
 
@@ -90,6 +90,38 @@ describe("gradients", () => {
     await expect(merge("mixed", "first", "second-gradients")).rejects.toThrow(
       /the statistics of chapter_2.txt hold gradients and the statistics of chapter_1.txt none/,
     );
+  });
+});
+
+describe("random tokens", () => {
+  const manifestOf = (name: string) => StatisticsFolder.open(at(name)).manifest;
+
+  test("are summed beside the text's, always the same ones, and neither probes nor gradients see them", async () => {
+    await sum("alone", [first], 4, { gradients: true });
+    await sum("beside", [first], 4, { gradients: true, randomTokens: 0.5 });
+    await sum("again", [first], 4, { gradients: true, randomTokens: 0.5 });
+    const [alone, beside] = [manifestOf("alone"), manifestOf("beside")];
+    expect([alone.randomWindows, beside.randomWindows, beside.tokens]).toEqual([0, 2, 6 * 128]);
+    expect({ probes: beside.probes, texts: beside.texts }).toEqual({ probes: alone.probes, texts: alone.texts });
+    expect(gradientsOf("beside")).toEqual(gradientsOf("alone"));
+    expect(sumsOf("again", 3)).toEqual(sumsOf("beside", 3));
+    // Energies, on the diagonal, only grow.
+    const [few, more] = [sumsOf("alone", 3), sumsOf("beside", 3)].map((sums) => sums[0] as Float64Array);
+    expect((more as Float64Array)[0]).toBeGreaterThan((few as Float64Array)[0] as number);
+  });
+
+  test("are an eighth by default where gradients are summed, and counted by a merge", async () => {
+    const given = { model: MODEL, out: at("eighth"), calibration: [second], samples: 8, gradients: true, ...WINDOWS };
+    await calibrate(parseOptions(calibrateOptions, given), silentJob);
+    expect(manifestOf("eighth").randomWindows).toBe(1);
+    await merge("merged-random", "beside", "eighth");
+    expect(manifestOf("merged-random").randomWindows).toBe(3);
+  });
+
+  test("that were summed already are not mistaken for another share", async () => {
+    const given = { statistics: at("eighth"), calibration: [second], samples: 8, ...WINDOWS, method: "kfac", dryRun: true };
+    await run({ out: "same", ...given });
+    await expect(run({ out: "other", ...given, randomTokens: 0.5 })).rejects.toThrow(/of another text or of other windows/);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
  * `kl` over replacements of every kind: low rank for each projection, or narrower parts of a block, or dense. Pilot blocks say
- * which kinds are worth measuring. Chosen widths lie far apart, so each is measured at two; chosen ranks are near the one.
+ * which kinds are worth measuring, and for parts what they cost in the blocks between.
  */
 import type { Allocator } from "./allocator.ts";
 import { leastError } from "./measured.ts";
@@ -11,7 +11,7 @@ export const auto: Allocator = {
   title: "measured divergence over factors and narrower parts",
   needs: "divergences",
   parts: "beside",
-  tries: { ranks: [0.5], widths: [0.7, 0.45] },
+  tries: { ranks: [0.5], widths: [0.5] },
   pilots: true,
   allocate: (candidates, target) => leastError(candidates, target, scaledDivergence),
 };

@@ -1,18 +1,22 @@
 /**
  * Which modules are worth measuring. A divergence costs a forward pass, and most kinds of module are not worth replacing: on
  * SmolLM2-135M no projection of an MLP was ever chosen to be factored. So every kind is measured in a few pilot blocks; in the
- * others only those that the rule itself replaces in some of these, were they the whole model. The first and the last block are
- * unlike the others and speak for themselves alone: narrower value heads pay in SmolLM2's first block, and hardly elsewhere.
- * What is not measured is not offered. All follows from the pilots' measurements and the keep, so that their journal gives the same again.
+ * others only those that the rule itself would take the size from, were the pilots the whole model. The first and the last
+ * block are unlike the others and speak for themselves alone: narrower value heads pay in SmolLM2's first block, and hardly
+ * elsewhere. What nothing is known of is not offered. All follows from the pilots' measurements and the keep, so that their
+ * journal gives the same again.
+ *
+ * Parts of a block that are worth it are measured in the pilots alone: what a unit of their loss costs changes slowly from block
+ * to block (docs/allocation.md). Of projections it does not.
  */
-import type { Allocator, Candidates, Target } from "./allocator.ts";
+import type { Allocator, Candidates, Curve, Target } from "./allocator.ts";
 import { gainsOf } from "./gains.ts";
 
 /** One block of so many is a pilot, and these at least. */
 const ONE_IN = 6;
 const FEWEST = 5;
-/** What pilots are asked beside the keep itself, for other blocks may have to give up more than they do. */
-const SMALLER_KEEP = 0.5;
+/** What a kind has to give, of all that the pilots give, to be worth measuring elsewhere. */
+const LEAST_GIVEN = 0.02;
 
 /** The pilots among these blocks: evenly spread, with the first and the last. */
 export function pilotsOf(blocks: readonly number[]): Set<number> {
@@ -22,15 +26,41 @@ export function pilotsOf(blocks: readonly number[]): Set<number> {
   return new Set(spread.map((i) => blocks[i] as number));
 }
 
-/** The kinds that the rule replaces in some pilot between the first and the last, at the keep asked for or at a smaller one. */
+/** The kinds that the rule would take the size from, were the pilots between the first and the last the whole model. */
 export function kindsUsed(rule: Allocator, candidates: Candidates, pilots: ReadonlySet<number>, target: Target): Set<string> {
-  const alone = within(candidates, pilots);
   const inner = within(candidates, new Set([...pilots].slice(1, -1)));
-  const chosen = [target.keep, SMALLER_KEEP].map((keep) => rule.allocate(alone, { ...target, keep }));
-  return new Set(chosen.flatMap((allocation) => gainsOf(inner, allocation).map(({ kind }) => kind)));
+  const gains = gainsOf(inner, rule.allocate(inner, target));
+  const total = gains.reduce((sum, { parametersSaved }) => sum + parametersSaved, 0);
+  return new Set(gains.filter(({ parametersSaved }) => parametersSaved >= LEAST_GIVEN * total).map(({ kind }) => kind));
 }
 
 function within(candidates: Candidates, blocks: ReadonlySet<number>): Candidates {
   const own = <T extends { readonly block: number }>(all: readonly T[]) => all.filter(({ block }) => blocks.has(block));
   return { ...candidates, projections: own(candidates.projections), parts: own(candidates.parts) };
+}
+
+/** What is known of one module of a kind. */
+export interface Placed {
+  readonly block: number;
+  readonly curve: Curve;
+}
+
+/**
+ * The curves of modules of one kind, each with a divergence: where none was measured, KL / loss at the size that the measured
+ * ones were tried at first, its logarithm linear in depth between the nearest that were; theirs beyond the outermost.
+ */
+export function betweenPilots(modules: readonly Placed[]): Placed[] {
+  const scales = modules.flatMap(({ block, curve: { losses, measured } }) => {
+    const [tried] = measured;
+    const loss = tried ? (losses[tried.at] as number) : 0;
+    return tried && loss > 0 && tried.divergence > 0 ? [{ block, at: tried.at, scale: tried.divergence / loss }] : [];
+  });
+  return modules.map(({ block, curve }) => {
+    const below = scales.findLast((other) => other.block <= block) ?? scales[0];
+    const above = scales.find((other) => other.block >= block) ?? scales.at(-1);
+    if (curve.measured.length > 0 || !below || !above) return { block, curve };
+    const t = above === below ? 0 : (block - below.block) / (above.block - below.block);
+    const divergence = below.scale ** (1 - t) * above.scale ** t * (curve.losses[below.at] as number);
+    return { block, curve: { ...curve, measured: [{ at: below.at, divergence }] } };
+  });
 }

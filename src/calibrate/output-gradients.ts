@@ -4,15 +4,22 @@
  * and the block runs again under a recording on the way down, so that one block's values exist at a time.
  */
 import { NumericsError } from "../errors.ts";
-import { advanceBatches, type Batch, disposeBatches, embedWindows, type Head, readHead, sequencesOf } from "../models/forward.ts";
+import {
+  advanceBatches,
+  type Batch,
+  disposeBatches,
+  embedWindows,
+  type Head,
+  LOGIT_ROWS,
+  readHead,
+  sequencesOf,
+} from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { type BlockWeights, type Dense, forwardBlock } from "../models/model.ts";
 import type { Held, Holder } from "../models/streams.ts";
 import { readBlock } from "../models/weights.ts";
 import { klDivergenceGradient, record, rmsNorm, scaleRows, scope, Tensor, TokenSums, vcat } from "../tensor/index.ts";
 
-/** Rows of logits at a time. */
-export const LOGIT_ROWS = 256;
 /** A logit so far above the others that its token has all the probability. */
 const CERTAIN = 1e4;
 

@@ -28,6 +28,8 @@ export interface StatisticsManifest {
   /** Tokens a window. */
   readonly window: number;
   readonly tokens: number;
+  /** Windows of random tokens summed beside the texts'; none in older folders. */
+  readonly randomWindows?: number;
   /** A few windows of token ids, for allocators that measure what a replacement does to the predictions. */
   readonly probes?: readonly (readonly number[])[];
   /** By block. */
@@ -51,6 +53,8 @@ export function parseManifest(file: string, json: JsonObject): StatisticsManifes
   );
   check("window", isCount(json.window), "a whole number");
   check("tokens", isCount(json.tokens), "a whole number");
+  const { randomWindows = 0 } = json;
+  check("randomWindows", randomWindows === 0 || isCount(randomWindows), "a whole number");
   check("files", isListOf(json.files, isFile), "plain file names with their SHA-256");
   check("gradients", json.gradients === undefined || isListOf(json.gradients, isFile), "plain file names with their SHA-256");
   return json as unknown as StatisticsManifest;
@@ -67,7 +71,8 @@ export function mergeManifests(a: StatisticsManifest, b: StatisticsManifest): St
   const [having, lacking] = a.gradients ? [a, b] : [b, a];
   if (having.gradients && !lacking.gradients)
     throw new UsageError(`merge: ${described(having)} hold gradients and ${described(lacking)} none; calibrate both alike`);
-  return { ...a, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens };
+  const randomWindows = (a.randomWindows ?? 0) + (b.randomWindows ?? 0);
+  return { ...a, texts: [...a.texts, ...b.texts], tokens: a.tokens + b.tokens, randomWindows };
 }
 
 const described = ({ texts }: StatisticsManifest) => `the statistics of ${texts.map(({ text }) => text).join(", ")}`;

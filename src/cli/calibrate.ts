@@ -40,7 +40,10 @@ export function renderCalibrate(result: CalibrateResult): string {
   const facts = renderFacts([
     ["written", result.out],
     ["model", `${result.model}, ${result.blocks} blocks`],
-    ["tokens", `${result.tokens} in windows of ${result.window}`],
+    [
+      "tokens",
+      `${result.tokens} in windows of ${result.window}${result.randomWindows > 0 ? `, ${result.randomWindows} of them random` : ""}`,
+    ],
     ["time", formatSeconds(result.seconds)],
     ["peak memory", formatBytes(result.peakRssBytes)],
   ]);

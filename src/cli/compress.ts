@@ -69,8 +69,12 @@ function planFacts(plan: CompressPlan): string {
   ]);
 }
 
+/** Stages that took less are not worth a word. */
+const SHOWN_SECONDS = 0.05;
+
 function resultFacts(result: CompressResult): string {
-  const stages = Object.entries(result.stages).map(([stage, seconds]) => `${stage} ${formatSeconds(seconds)}`);
+  const spent = Object.entries(result.stages).filter(([, seconds]) => seconds >= SHOWN_SECONDS);
+  const stages = spent.map(([stage, seconds]) => `${stage} ${formatSeconds(seconds)}`);
   return renderFacts([
     ["written", result.out],
     ...recipeFacts(result),

@@ -23,6 +23,7 @@ export const CALIBRATE = [
   samples().default(calibrate.samples),
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(calibrate.window),
   option("--gradients", "also the loss's gradients at the outputs of projections, which kfac reads"),
+  ...COMPRESS.filter((shared) => shared.attributeName() === "randomTokens"),
 ];
 
 export const MERGE = [out("the folder to write; must not exist or be empty")];

@@ -8,6 +8,7 @@ import {
   batchOf,
   disposeBatches,
   embedWindows,
+  LOGIT_ROWS,
   logitsOf,
   readHead,
   sequencesOf,
@@ -17,8 +18,6 @@ import { type BlockWeights, forwardBlock } from "../models/model.ts";
 import { readBlock } from "../models/weights.ts";
 import { klDivergence, scope } from "../tensor/index.ts";
 
-/** Rows of logits at a time. */
-const LOGIT_ROWS = 128;
 /** The first quarter of a window is context alone: predictions from little context say little. */
 const CONTEXT = 1 / 4;
 

@@ -10,6 +10,7 @@ import {
   embedRows,
   forwardBatches,
   type Head,
+  LOGIT_ROWS,
   logitsOf,
   readHead,
 } from "../models/forward.ts";
@@ -19,8 +20,6 @@ import { type Packing, type Prediction, packQuestions, type Request } from "./pa
 
 /** Tokens that go through the blocks together: bounds the residual stream in memory, and amortises reading the weights. */
 const GROUP_TOKENS = 32_768;
-/** Rows of logits at a time: rows x vocabulary values. */
-const LOGIT_ROWS = 256;
 
 export interface Likelihood {
   /** Sum of the log-probabilities of the continuation's tokens, natural logarithm. */

@@ -4,14 +4,12 @@
  */
 import { NumericsError, UsageError } from "../errors.ts";
 import type { Head } from "../models/forward.ts";
-import { type Batch, disposeBatches, forwardWindows, logitsOf, readHead } from "../models/forward.ts";
+import { type Batch, disposeBatches, forwardWindows, LOGIT_ROWS, logitsOf, readHead } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { negativeLogLikelihood, scope, type Tensor } from "../tensor/index.ts";
 
 /** Tokens that go through the blocks together: bounds the residual stream in memory, and amortises reading the weights. */
 const GROUP_TOKENS = 32_768;
-/** Rows of logits at a time: rows x vocabulary values. */
-const LOGIT_ROWS = 256;
 
 export interface Perplexity {
   readonly perplexity: number;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { distance, type Problem, problem } from "../../test/problem.ts";
-import { addToDiagonal, diagonal, scope, type Tensor } from "../tensor/index.ts";
+import { addToDiagonal, meanDiagonal, scope, type Tensor } from "../tensor/index.ts";
 import { product } from "./factors.ts";
 import { kfac } from "./kfac.ts";
 import { METHOD_DEFAULTS } from "./method.ts";
@@ -13,8 +13,7 @@ const CLOSE = 1e-9;
 function twoSidedLoss({ weight: W, statistics, gradients }: Problem, approximation: Tensor, shrinkage: number): number {
   return scope(() => {
     const G = gradients as Tensor;
-    const mean = diagonal(G).reduce((a, b) => a + b, 0) / G.rows;
-    const M = addToDiagonal(G.scale((1 - shrinkage) / mean), shrinkage);
+    const M = addToDiagonal(G.scale(1 - shrinkage), shrinkage * meanDiagonal(G));
     const D = W.sub(approximation);
     return M.matmul(D).matmul(statistics.gram).mul(D).rowSums().columnSums().toFloat64Array()[0] as number;
   });

@@ -4,8 +4,7 @@
  *
  *   W  m x n   weight, y = W x
  *   H  n x n   Gram matrix of the inputs x
- *   G  m x m   Gram matrix of the loss's gradients at y, its mean eigenvalue made 1
- *   L  m x m   Cholesky factor of (1 - shrinkage) G + shrinkage I: few tokens say little of most directions
+ *   L  m x m   Cholesky factor of the metric of the outputs, from the loss's gradients there (output-metric.ts)
  *   W' = L^-T U_k U_k^T L^T W with U the eigenvectors of L^T W H W^T L: the best rank k in ||L^T (W - W') X||_F
  *
  * Options: `shrinkage`; 1 is svd-llm. On SmolLM2-135M at half the break-even rank, 1/2 lowers the divergence of q_proj and

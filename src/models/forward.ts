@@ -172,6 +172,9 @@ export function readHead({ checkpoint, config }: Model): Head {
   return { norm: checkpoint.read(FINAL_NORM), table: checkpoint.read(config.tiedEmbeddings ? EMBEDDING : HEAD) };
 }
 
+/** Rows of logits at a time: enough for products at full speed, few enough for a large vocabulary. */
+export const LOGIT_ROWS = 256;
+
 /** Logits of rows of the last block's output: t x d to t x v. */
 export function logitsOf(model: Model, head: Head, x: Tensor): Tensor {
   return scope(() => rmsNorm(x, head.norm, model.config.normEps).matmul(head.table.T));

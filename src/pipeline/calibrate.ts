@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import type { z } from "zod";
 import { sumOutputGradients } from "../calibrate/output-gradients.ts";
+import { randomWindows } from "../calibrate/random-windows.ts";
 import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import { SiteSums } from "../calibrate/statistics.ts";
 import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
@@ -29,10 +30,14 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   const model = await loadModel(options.model, job);
   const calibration = await readCalibrationOf(model, options, job);
   const texts = [calibrationText(options.calibration, calibration)];
-  const { out, window, memoryBytes, gradients } = options;
-  const manifest = sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
+  const { out, window, memoryBytes, gradients, randomTokens = randomShare(gradients) } = options;
+  const { windows } = calibration;
+  const manifest = sumWindows(model, { out, windows, texts, window, memoryBytes, gradients, randomTokens }, job);
   return calibrateResult(options.out, manifest, elapsed());
 }
+
+/** Windows of random tokens beside the text's, as a share of them, where nobody says otherwise: none where published methods are compared. */
+export const randomShare = (gradients: boolean) => (gradients ? 1 / 8 : 0);
 
 /** The windows of the texts, as `compress` too would take them. */
 export function readCalibrationOf(
@@ -71,26 +76,30 @@ export interface Sums {
   /** Tokens a window; of a prompt, at most. */
   readonly window: number;
   readonly memoryBytes?: number | undefined;
-  /** Also the gradients at the outputs of projections. */
-  readonly gradients?: boolean;
+  /** Also the gradients at the outputs of projections, on the text alone. */
+  readonly gradients: boolean;
+  /** Windows of random tokens to sum beside them, as a share of theirs. */
+  readonly randomTokens: number;
 }
 
 /** Runs the windows through the dense model and stores the sums of every site. */
 export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManifest {
-  const { out, windows, texts, window, memoryBytes } = sums;
+  const { out, windows, texts, window, memoryBytes, gradients, randomTokens } = sums;
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
-  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
-  const { gradients = false } = sums;
+  const random = randomWindows(model.config.vocabulary, Math.round(randomTokens * windows.length), window);
+  const summed = [...windows, ...random];
+  const tokens = summed.reduce((sum, { length }) => sum + length, 0);
   const does = { streams: 1, models: 1, sums: true, decomposes: false, measures: false } as const;
   const work = { ...does, tokens, textBytes: 0, gradients };
   const { peakBytes, activations } = planMemory(model, work, memoryBytes);
   refuseAbove(memoryBytes, peakBytes, "calibration", "--samples or --window");
   const writer = new StatisticsWriter(out);
   try {
-    sumBlocks(model, { windows, activations, writer }, job);
+    sumBlocks(model, { windows: summed, activations, writer }, job);
     if (gradients) sumGradients(model, windows, writer, job);
-    return writer.finish({ ...manifestOf(model, texts, { window, tokens }), probes: probesOf(windows) });
+    const sizes = { window, tokens, randomWindows: random.length };
+    return writer.finish({ ...manifestOf(model, texts, sizes), probes: probesOf(windows) });
   } catch (error) {
     writer.remove();
     throw error;
@@ -179,13 +188,14 @@ type Described = Omit<StatisticsManifest, "files">;
 function manifestOf(
   model: Model,
   texts: readonly CalibrationText[],
-  { window, tokens }: Pick<Described, "window" | "tokens">,
+  sizes: Pick<Described, "window" | "tokens" | "randomWindows">,
 ): Described {
   const made = { name: basename(model.source), fingerprint: modelFingerprint(model) };
-  return { format: STATISTICS_FORMAT, version: VERSION, model: made, texts, window, tokens };
+  return { format: STATISTICS_FORMAT, version: VERSION, model: made, texts, ...sizes };
 }
 
 export function calibrateResult(out: string, manifest: StatisticsManifest, seconds: number): CalibrateResult {
-  const { model, texts, window, tokens, files } = manifest;
-  return { out, model: model.name, texts, window, tokens, blocks: files.length, seconds, peakRssBytes: peakRssBytes() };
+  const { model, texts, window, tokens, randomWindows = 0, files } = manifest;
+  const summed = { texts, window, tokens, randomWindows };
+  return { out, model: model.name, ...summed, blocks: files.length, seconds, peakRssBytes: peakRssBytes() };
 }

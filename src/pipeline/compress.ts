@@ -44,6 +44,8 @@ interface Run {
   /** Sums of an earlier calibration; else the windows are run. */
   readonly stored: StatisticsFolder | undefined;
   readonly clock: StageClock<"forward" | "statistics" | "factorize" | "write">;
+  /** Seconds until there was a plan, what was measured for it among them. */
+  readonly planning: number;
 }
 
 export async function compress(given: GivenOptions, job: Job): Promise<CompressResult | CompressPlan> {
@@ -61,6 +63,7 @@ export async function compress(given: GivenOptions, job: Job): Promise<CompressR
   const allocationAt = allocationsOf(model, described, summed?.folder, job);
   const options = { ...described, keep: keepFor({ model, options: described, stored: summed?.folder, allocationAt, job }) };
   const plan = planCompression(model, options, allocationAt(options.keep));
+  const planning = elapsed();
   if (options.dryRun) return plan.summary;
   checkMemory(plan, options);
   const { sha256, windows } = await calibrationOf(model, plan, options, job, summed?.folder);
@@ -79,6 +82,7 @@ export async function compress(given: GivenOptions, job: Job): Promise<CompressR
     holder: holderFor(plan.summary.activations, work.activationsFile),
     stored: plan.measured ? summed?.folder : undefined,
     clock: new StageClock(),
+    planning,
   };
   runBlocks(run, windows);
   const result = finish(run, sha256, elapsed);
@@ -251,6 +255,7 @@ function finish(run: Run, calibrationSha256: string | null, elapsed: () => numbe
     bytes: bytesAfter,
     seconds: elapsed(),
     stages: {
+      planning: run.planning,
       forward,
       statistics: clock.seconds("statistics"),
       factorize: clock.seconds("factorize"),

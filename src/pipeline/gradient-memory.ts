@@ -1,5 +1,5 @@
 /** Predicted memory of the pass that sums output gradients: a block's recording and its sums, or the logits at the head. */
-import { LOGIT_ROWS } from "../calibrate/output-gradients.ts";
+import { LOGIT_ROWS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import { recordingBytes } from "../refine/end-to-end.ts";
 import { BYTES } from "../tensor/index.ts";

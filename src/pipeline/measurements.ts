@@ -5,8 +5,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Curve, Tries } from "../allocate/allocator.ts";
-import { kindOf } from "../allocate/kind.ts";
-import { kindsUsed, pilotsOf } from "../allocate/pilots.ts";
+import { groupedBy, kindOf } from "../allocate/kind.ts";
+import { betweenPilots, kindsUsed, pilotsOf } from "../allocate/pilots.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { breakEvenRank } from "../allocate/size.ts";
 import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-folder.ts";
@@ -66,22 +66,35 @@ export function measurementsOf(
   const journal = MeasurementJournal.open(join(stored.path, `measurements-${measurementKey(options)}.jsonl`));
   const modules = modulesOf(model, options);
   const measuring = { model, stored, options, job };
-  return (keep) => measured(measuring, journal, rule.pilots ? worthwhile(measuring, journal, modules, keep) : modules);
+  return (keep) => (rule.pilots ? piloted(measuring, journal, modules, keep) : measured(measuring, journal, modules));
 }
 
-/** The modules of the pilot blocks, and of the others those whose kind the allocator uses there. */
-function worthwhile(measuring: Measuring, journal: MeasurementJournal, modules: readonly Module[], keep: number): Module[] {
+/** What the pilot blocks say; and of the others, what those modules say whose kind the allocator uses there. */
+function piloted(measuring: Measuring, journal: MeasurementJournal, modules: readonly Module[], keep: number): Measurements {
   const { model, options, job } = measuring;
   const pilots = pilotsOf([...new Set(modules.map(({ block }) => block))]);
   const tried = modules.filter(({ block }) => pilots.has(block));
   const candidates = offered(model, options, measured(measuring, journal, tried));
   const kinds = kindsUsed(allocatorNamed(options.allocate), candidates, pilots, targetOf({ ...options, keep }));
-  const chosen = modules.filter(({ block, kind }) => pilots.has(block) || kinds.has(kind));
+  const worthwhile = modules.filter(({ block, kind }) => !pilots.has(block) && kinds.has(kind));
+  const chosen = [...tried, ...worthwhile.map((module) => (isPart(module) ? { ...module, sizes: [] } : module))];
   if (chosen.some((module) => unmeasured(journal, module).length > 0))
     job.note(
-      `${options.allocate}: blocks ${[...pilots].join(", ")} say that ${[...kinds].join(", ")} are worth measuring in all`,
+      `${options.allocate}: blocks ${[...pilots].join(", ")} say that ${[...kinds].join(", ")} can give most in all blocks`,
     );
-  return chosen;
+  const { curves } = measured(measuring, journal, chosen);
+  return { curves: new Map([...curves, ...estimated(chosen.filter(isPart), curves)]) };
+}
+
+const isPart = ({ replaced }: Module) => typeof replaced === "string";
+
+/** The parts' curves, with divergences between those of the pilots. */
+function estimated(parts: readonly Module[], curves: Measurements["curves"]): [string, Curve][] {
+  return [...groupedBy(parts, ({ kind }) => kind).values()].flatMap((own) => {
+    const inDepth = own.toSorted((a, b) => a.block - b.block);
+    const placed = betweenPilots(inDepth.map(({ block, name }) => ({ block, curve: curves.get(name) as Curve })));
+    return placed.map(({ curve }, i): [string, Curve] => [(inDepth[i] as Module).name, curve]);
+  });
 }
 
 /** What the journal knows of the modules, once what it lacks is measured. */

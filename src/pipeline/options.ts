@@ -45,6 +45,8 @@ export const compressOptions = z.strictObject({
   /** Calibration windows, and tokens a window. */
   samples: count.default(128),
   window: count.min(2).default(512),
+  /** Where statistics are made: windows of random tokens beside them, as a share; by default 1/8 with gradients, else none. */
+  randomTokens: z.number().min(0).max(1).optional(),
   /** Which activations later blocks see. `rom` defaults to compressed, all others to original. */
   propagate: z.enum(["original", "compressed"]).optional(),
   /** What single methods read; methods/method.ts says which and why. */

@@ -22,6 +22,16 @@ export interface ProjectionReport {
   readonly ropePairs?: readonly (readonly number[])[];
 }
 
+/** Seconds by stage. */
+export interface Stages {
+  /** Until every size was chosen: stored statistics are made and modules measured here. */
+  readonly planning: number;
+  readonly forward: number;
+  readonly statistics: number;
+  readonly factorize: number;
+  readonly write: number;
+}
+
 export interface CompressResult {
   readonly out: string;
   readonly method: string;
@@ -35,8 +45,7 @@ export interface CompressResult {
   readonly parameters: number;
   readonly bytes: number;
   readonly seconds: number;
-  /** Seconds by stage. */
-  readonly stages: { readonly forward: number; readonly statistics: number; readonly factorize: number; readonly write: number };
+  readonly stages: Stages;
   readonly peakRssBytes: number;
   /** By kind of module. */
   readonly gains: readonly Gain[];

@@ -6,7 +6,7 @@ import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
+import { calibrationText, randomShare, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import type { Job } from "./job.ts";
 import type { Options } from "./plan.ts";
 import { calibrationSha256, checkBothModels, openStatistics, readsGradients } from "./stored-statistics.ts";
@@ -69,12 +69,13 @@ function notMeasured({ targetPerplexity }: Options): undefined {
 }
 
 async function makeStatistics(out: string, model: Model, options: Options, job: Job): Promise<void> {
-  const { statistics, window, memoryBytes } = options;
+  const { statistics, window, memoryBytes, method } = options;
   if (statistics === undefined) job.note(`what is measured goes with ${out}; --statistics DIR keeps it for other sizes`);
   const calibration = await textWindows(model, options, job);
   const texts = [calibrationText(options.calibration as string[], calibration)];
-  const gradients = readsGradients(options.method);
-  sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
+  const gradients = readsGradients(method);
+  const { randomTokens = randomShare(gradients) } = options;
+  sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients, randomTokens }, job);
 }
 
 /** The windows of the calibration text. */
@@ -85,9 +86,11 @@ export function textWindows(model: Model, options: Options, job: Job): Promise<C
 /** @throws UsageError when the folder is there already, but not of this text and these windows. */
 async function checkSameWindows(folder: StatisticsFolder, model: Model, options: Options, job: Job): Promise<void> {
   const { sha256, windows } = await textWindows(model, options, job);
-  const samples = folder.manifest.texts.reduce((sum, text) => sum + text.samples, 0);
-  const isSame = calibrationSha256(folder) === sha256 && samples === windows.length && folder.manifest.window === options.window;
-  if (isSame) return;
+  const { texts, window, randomWindows = 0 } = folder.manifest;
+  const samples = texts.reduce((sum, text) => sum + text.samples, 0);
+  const isSame = calibrationSha256(folder) === sha256 && samples === windows.length && window === options.window;
+  const { randomTokens } = options;
+  if (isSame && (randomTokens === undefined || Math.round(randomTokens * samples) === randomWindows)) return;
   throw new UsageError(
     `--statistics ${folder.path}: holds the sums of another text or of other windows; leave --calibration out, or give a new folder`,
   );

@@ -18,6 +18,7 @@ export const calibrateOptions = z.strictObject({
   window,
   /** Also the gradients at the projections' outputs, which `kfac` reads. */
   gradients: z.boolean().default(false),
+  randomTokens: compressShape.randomTokens,
   threads,
   memoryBytes,
 });

@@ -8,6 +8,8 @@ export interface CalibrateResult {
   readonly texts: readonly CalibrationText[];
   readonly window: number;
   readonly tokens: number;
+  /** Of random tokens, among them. */
+  readonly randomWindows: number;
   readonly blocks: number;
   readonly seconds: number;
   readonly peakRssBytes: number;

@@ -66,7 +66,9 @@ function ownStatistics({ model, options, calibration }: Sweep, job: Job): Statis
   const texts = [calibrationText(options.calibration, calibration)];
   const { calibrationWindow: window, memoryBytes } = options;
   const gradients = options.methods.some(readsGradients);
-  if (!existsSync(out)) sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients }, job);
+  // No random tokens: all methods see what their papers do.
+  const sums = { out, windows: calibration.windows, texts, window, memoryBytes, gradients, randomTokens: 0 };
+  if (!existsSync(out)) sumWindows(model, sums, job);
   return openStatistics(out, model, ...options.methods);
 }
 

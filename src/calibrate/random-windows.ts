@@ -1,0 +1,14 @@
+/**
+ * Windows of tokens drawn at random, summed beside a calibration text. A text shows a model few of the directions that other
+ * languages and kinds of text use, and what it does not show is given up first; random tokens show something of all of them.
+ * On SmolLM2-135M at keep .8 an eighth beside WikiText-2 lowers the perplexity of Chinese by a seventh (docs/allocation.md).
+ */
+import { mulberry32 } from "../random.ts";
+
+const SEED = 0;
+
+/** `count` windows of `window` tokens each, every token of the vocabulary as likely; always the same ones. */
+export function randomWindows(vocabulary: number, count: number, window: number): Uint32Array[] {
+  const random = mulberry32(SEED);
+  return Array.from({ length: count }, () => Uint32Array.from({ length: window }, () => Math.floor(random() * vocabulary)));
+}
