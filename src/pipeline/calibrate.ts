@@ -162,7 +162,7 @@ function centred<T>(items: readonly T[], count: number): T[] {
 
 /** Windows on which allocators measure predictions, and the tokens of each that they take. */
 const PROBES = 4;
-const PROBE_TOKENS = 512;
+const PROBE_TOKENS = 384;
 
 /** A few windows spread evenly over all that were summed; more where they are short. */
 function probesOf(windows: readonly Uint32Array[]): number[][] {
