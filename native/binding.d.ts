@@ -110,6 +110,9 @@ export declare function cholesky(a: Tensor): Tensor | null
 /** The tensors joined along `dimension`. */
 export declare function concatenate(tensors: Array<Tensor>, dimension: number): Tensor
 
+/** A column of each row, drawn with the probabilities softmax(row) by a number in [0, 1). t x v. */
+export declare function draw(logits: Tensor, uniforms: Float64Array): Uint32Array
+
 /** Eigenvalues (n, largest first) and eigenvectors (n x n, one a column) of a symmetric matrix; the lower triangle is read. */
 export declare function eigh(a: Tensor): Array<Tensor>
 

@@ -22,6 +22,7 @@ const LAYERS = [
 ];
 /** What siblings may see of one another: never an architecture family, a method, a file format by name. */
 const CONTRACTS = new Set([
+  "models/descent.ts",
   "models/model.ts",
   "models/forward.ts",
   "models/load.ts",

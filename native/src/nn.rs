@@ -148,6 +148,28 @@ fn index_of_largest(row: &[f32]) -> u32 {
     row.iter().position(|&x| x == most).unwrap_or(0) as u32
 }
 
+/// A column of each row, drawn with the probabilities softmax(row) by a number in [0, 1). t x v.
+#[napi(catch_unwind)]
+pub fn draw(logits: &Tensor, uniforms: Float64Array) -> Result<Uint32Array> {
+    let logits = logits.candle()?;
+    let (_, v) = logits.dims2().map_err(failure)?;
+    with_slice(&logits, |logits: &[f32]| {
+        let rows = logits.par_chunks(v).zip(uniforms.par_iter());
+        Ok(rows.map(|(row, &u)| drawn(row, u)).collect::<Vec<_>>().into())
+    })
+}
+
+/// The first column where the sum of probabilities passes u; where rounding keeps it below, the likeliest.
+fn drawn(row: &[f32], u: f64) -> u32 {
+    let total = log_sum_exp(row);
+    let mut sum = 0f64;
+    let found = row.iter().position(|&x| {
+        sum += (f64::from(x) - total).exp();
+        sum > u
+    });
+    found.map_or_else(|| index_of_largest(row), |i| i as u32)
+}
+
 /// KL(p || q) of each row in f64, p = softmax(reference), q = softmax(logits). Both t x v.
 #[napi(catch_unwind)]
 pub fn kl_divergence(reference: &Tensor, logits: &Tensor) -> Result<Float64Array> {

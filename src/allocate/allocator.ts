@@ -117,6 +117,8 @@ export interface Allocator {
   readonly parts: "never" | "instead" | "beside";
   /** Where it wants divergences measured, if not where others do. */
   readonly tries?: Tries;
+  /** Whether its divergences are estimated to second order, each replacement within its block; else the whole model is run. */
+  readonly secondOrder?: true;
   /** Whether only those kinds of module are measured in all blocks that it uses in a few; pilots.ts. */
   readonly pilots?: true;
   /** @param trials given where the rule `needs` them. */

@@ -1,6 +1,7 @@
 /**
  * `kl` over replacements of every kind: low rank for each projection, or narrower parts of a block, or dense. Pilot blocks say
- * which kinds are worth measuring, and for parts what they cost in the blocks between.
+ * which kinds are worth it. Divergences are estimated to second order (evaluate/second-order.ts), which is so much cheaper than to
+ * run the model for each that every module is tried at two sizes.
  */
 import type { Allocator } from "./allocator.ts";
 import { leastError } from "./measured.ts";
@@ -11,7 +12,8 @@ export const auto: Allocator = {
   title: "measured divergence over factors and narrower parts",
   needs: "divergences",
   parts: "beside",
-  tries: { ranks: [0.5], widths: [0.5] },
+  tries: { ranks: [0.5, 0.25], widths: [0.7, 0.45] },
+  secondOrder: true,
   pilots: true,
   allocate: (candidates, target) => leastError(candidates, target, scaledDivergence),
 };

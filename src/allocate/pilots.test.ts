@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Candidates, ProjectionCandidate } from "./allocator.ts";
 import { auto } from "./auto.ts";
 import { kindOf } from "./kind.ts";
-import { betweenPilots, kindsUsed, pilotsOf } from "./pilots.ts";
+import { kindsUsed, pilotsOf } from "./pilots.ts";
 
 /** Blocks 3, 4, ...: those that are to be compressed need not begin at 0. */
 const blocks = (count: number) => Array.from({ length: count }, (_, i) => i + 3);
@@ -79,42 +79,5 @@ describe("auto with pilots", () => {
     const { ranks } = auto.allocate(piloted({ ...dear, projections }, 0.8), target);
     expect([...ranks.keys()].filter((name) => name.endsWith("up_proj"))).toEqual([]);
     expect(auto.allocate({ ...dear, projections }, target).ranks.has(cheap.name)).toBe(true);
-  });
-});
-
-describe("parts between pilots", () => {
-  const losses = Float64Array.of(8, 4, 2, 1, 0);
-  const measured = (block: number, divergence: number) => ({ block, curve: { losses, measured: [{ at: 1, divergence }] } });
-  const unmeasured = (block: number, scale = 1) => ({ block, curve: { losses: losses.map((x) => scale * x), measured: [] } });
-  const divergences = (placed: ReturnType<typeof betweenPilots>) => placed.map(({ curve }) => curve.measured[0]?.divergence);
-
-  test("cost a unit of their loss what lies between the pilots', and the outermost's beyond", () => {
-    const placed = [unmeasured(0), measured(1, 4), unmeasured(2, 3), unmeasured(3), measured(5, 4 * 16), unmeasured(9)];
-    const expected = [4, 4, 3 * 4 * 2, 4 * 4, 64, 64];
-    divergences(betweenPilots(placed)).forEach((found, i) => {
-      expect(found).toBeCloseTo(expected[i] as number, 12);
-    });
-  });
-
-  test("are known exactly where KL / loss is a power of depth, and what was measured stays as it is", () => {
-    fc.assert(
-      fc.property(
-        fc.double({ min: 0.5, max: 2, noNaN: true }),
-        fc.double({ min: 1e-6, max: 10, noNaN: true }),
-        (growth, first) => {
-          const truth = Array.from({ length: 12 }, (_, block) => measured(block, first * growth ** block));
-          const known = truth.map((each) => ([0, 4, 11].includes(each.block) ? each : unmeasured(each.block)));
-          betweenPilots(known).forEach(({ curve }, i) => {
-            const expected = truth[i]?.curve.measured[0]?.divergence as number;
-            expect(Math.abs((curve.measured[0]?.divergence as number) / expected - 1)).toBeLessThan(1e-12);
-          });
-        },
-      ),
-    );
-  });
-
-  test("stay unknown where no pilot was measured, or none lost anything", () => {
-    const free = { block: 0, curve: { losses: losses.map(() => 0), measured: [{ at: 1, divergence: 0 }] } };
-    expect(betweenPilots([free, unmeasured(1)])).toEqual([free, unmeasured(1)]);
   });
 });

@@ -5,11 +5,8 @@
  * block are unlike the others and speak for themselves alone: narrower value heads pay in SmolLM2's first block, and hardly
  * elsewhere. What nothing is known of is not offered. All follows from the pilots' measurements and the keep, so that their
  * journal gives the same again.
- *
- * Parts of a block that are worth it are measured in the pilots alone: what a unit of their loss costs changes slowly from block
- * to block (docs/allocation.md). Of projections it does not.
  */
-import type { Allocator, Candidates, Curve, Target } from "./allocator.ts";
+import type { Allocator, Candidates, Target } from "./allocator.ts";
 import { gainsOf } from "./gains.ts";
 
 /** One block of so many is a pilot, and these at least. */
@@ -22,8 +19,8 @@ const LEAST_GIVEN = 0.02;
 export function pilotsOf(blocks: readonly number[]): Set<number> {
   const count = Math.max(FEWEST, Math.ceil(blocks.length / ONE_IN));
   if (count >= blocks.length) return new Set(blocks);
-  const spread = Array.from({ length: count }, (_, i) => Math.round((i * (blocks.length - 1)) / (count - 1)));
-  return new Set(spread.map((i) => blocks[i] as number));
+  const places = Array.from({ length: count }, (_, i) => Math.round((i * (blocks.length - 1)) / (count - 1)));
+  return new Set(places.map((i) => blocks[i] as number));
 }
 
 /** The kinds that the rule would take the size from, were the pilots between the first and the last the whole model. */
@@ -37,30 +34,4 @@ export function kindsUsed(rule: Allocator, candidates: Candidates, pilots: Reado
 function within(candidates: Candidates, blocks: ReadonlySet<number>): Candidates {
   const own = <T extends { readonly block: number }>(all: readonly T[]) => all.filter(({ block }) => blocks.has(block));
   return { ...candidates, projections: own(candidates.projections), parts: own(candidates.parts) };
-}
-
-/** What is known of one module of a kind. */
-export interface Placed {
-  readonly block: number;
-  readonly curve: Curve;
-}
-
-/**
- * The curves of modules of one kind, each with a divergence: where none was measured, KL / loss at the size that the measured
- * ones were tried at first, its logarithm linear in depth between the nearest that were; theirs beyond the outermost.
- */
-export function betweenPilots(modules: readonly Placed[]): Placed[] {
-  const scales = modules.flatMap(({ block, curve: { losses, measured } }) => {
-    const [tried] = measured;
-    const loss = tried ? (losses[tried.at] as number) : 0;
-    return tried && loss > 0 && tried.divergence > 0 ? [{ block, at: tried.at, scale: tried.divergence / loss }] : [];
-  });
-  return modules.map(({ block, curve }) => {
-    const below = scales.findLast((other) => other.block <= block) ?? scales[0];
-    const above = scales.find((other) => other.block >= block) ?? scales.at(-1);
-    if (curve.measured.length > 0 || !below || !above) return { block, curve };
-    const t = above === below ? 0 : (block - below.block) / (above.block - below.block);
-    const divergence = below.scale ** (1 - t) * above.scale ** t * (curve.losses[below.at] as number);
-    return { block, curve: { ...curve, measured: [{ at: below.at, divergence }] } };
-  });
 }

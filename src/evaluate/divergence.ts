@@ -23,6 +23,9 @@ const CONTEXT = 1 / 4;
 /** Every other prediction counts: the head is a quarter of the work, and neighbours say nearly the same. */
 const STRIDE = 2;
 
+/** Positions of a window that are context alone. */
+export const contextOf = (length: number) => Math.floor(CONTEXT * length);
+
 /** Weights to try for one block, by a name of the caller's; made when the block's turn comes. */
 export type VariantsOf = (block: number, dense: BlockWeights) => ReadonlyMap<string, BlockWeights>;
 
@@ -95,7 +98,7 @@ export function compare(model: Model, dense: readonly Batch[], variants: Readonl
 /** Rows of a batch whose position in their window has enough context, every other one. */
 function withContext(batch: Batch): number[] {
   return sequencesOf(batch).flatMap(({ start, end }) => {
-    const first = start + Math.floor(CONTEXT * (end - start));
+    const first = start + contextOf(end - start);
     return Array.from({ length: Math.ceil((end - first) / STRIDE) }, (_, i) => first + STRIDE * i);
   });
 }

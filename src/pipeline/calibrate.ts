@@ -160,9 +160,9 @@ function centred<T>(items: readonly T[], count: number): T[] {
   return Array.from({ length: count }, (_, i) => items[Math.floor(((i + 0.5) * items.length) / count)] as T);
 }
 
-/** Windows on which allocators measure predictions, and the tokens of each that they take. */
-const PROBES = 4;
-const PROBE_TOKENS = 384;
+/** Windows on which allocators measure predictions, all or half of them, and the tokens of each that they take. */
+const PROBES = 8;
+const PROBE_TOKENS = 512;
 
 /** A few windows spread evenly over all that were summed; more where they are short. */
 function probesOf(windows: readonly Uint32Array[]): number[][] {

@@ -5,18 +5,20 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Curve, Tries } from "../allocate/allocator.ts";
-import { groupedBy, kindOf } from "../allocate/kind.ts";
-import { betweenPilots, kindsUsed, pilotsOf } from "../allocate/pilots.ts";
+import { kindOf } from "../allocate/kind.ts";
+import { kindsUsed, pilotsOf } from "../allocate/pilots.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
 import { breakEvenRank } from "../allocate/size.ts";
 import type { StatisticsFolder, StoredBlock } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
 import { blockInfluences } from "../evaluate/block-influence.ts";
 import { divergences, type VariantsOf } from "../evaluate/divergence.ts";
+import { secondOrderDivergences } from "../evaluate/second-order.ts";
 import { methodOptions } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
 import type { BlockWeights, Dense, Linear, Part, RopePairs } from "../models/model.ts";
+import { holderFor } from "../models/streams.ts";
 import { nameInBlock, readBlock } from "../models/weights.ts";
 import { tailSums } from "../tail-sums.ts";
 import { BYTES, scope } from "../tensor/index.ts";
@@ -76,32 +78,21 @@ function piloted(measuring: Measuring, journal: MeasurementJournal, modules: rea
   const tried = modules.filter(({ block }) => pilots.has(block));
   const candidates = offered(model, options, measured(measuring, journal, tried));
   const kinds = kindsUsed(allocatorNamed(options.allocate), candidates, pilots, targetOf({ ...options, keep }));
-  const worthwhile = modules.filter(({ block, kind }) => !pilots.has(block) && kinds.has(kind));
-  const chosen = [...tried, ...worthwhile.map((module) => (isPart(module) ? { ...module, sizes: [] } : module))];
+  const chosen = modules.filter(({ block, kind }) => pilots.has(block) || kinds.has(kind));
   if (chosen.some((module) => unmeasured(journal, module).length > 0))
     job.note(
       `${options.allocate}: blocks ${[...pilots].join(", ")} say that ${[...kinds].join(", ")} can give most in all blocks`,
     );
-  const { curves } = measured(measuring, journal, chosen);
-  return { curves: new Map([...curves, ...estimated(chosen.filter(isPart), curves)]) };
-}
-
-const isPart = ({ replaced }: Module) => typeof replaced === "string";
-
-/** The parts' curves, with divergences between those of the pilots. */
-function estimated(parts: readonly Module[], curves: Measurements["curves"]): [string, Curve][] {
-  return [...groupedBy(parts, ({ kind }) => kind).values()].flatMap((own) => {
-    const inDepth = own.toSorted((a, b) => a.block - b.block);
-    const placed = betweenPilots(inDepth.map(({ block, name }) => ({ block, curve: curves.get(name) as Curve })));
-    return placed.map(({ curve }, i): [string, Curve] => [(inDepth[i] as Module).name, curve]);
-  });
+  return measured(measuring, journal, chosen);
 }
 
 /** What the journal knows of the modules, once what it lacks is measured. */
 function measured(measuring: Measuring, journal: MeasurementJournal, modules: readonly Module[]): Measurements {
   const lacking = modules.flatMap((module) => unmeasured(journal, module));
-  const passes = passesOf(measuring.model, measuring.stored, lacking);
+  const together = allocatorNamed(measuring.options.allocate).secondOrder;
+  const passes = together ? [lacking] : passesOf(measuring.model, measuring.stored, lacking);
   for (const [i, pass] of passes.entries()) {
+    if (pass.length === 0) continue;
     const { losses, points } = measurePass(measuring, pass, `measure ${i + 1}/${passes.length}`);
     journal.add(losses, points);
   }
@@ -115,12 +106,13 @@ function measureBlocks(model: Model, stored: StatisticsFolder, job: Job): Measur
     job.checkpoint();
     job.progress({ stage: "measure", done: block, total: model.config.blocks, unit: "block" });
   };
-  return { curves: new Map(), influences: blockInfluences(model, probeWindows(stored), between) };
+  return { curves: new Map(), influences: blockInfluences(model, fewProbes(stored), between) };
 }
 
 /** What decides the measurements beside the statistics; defaults too, for they may change. */
 export function measurementKey(options: Options): string {
-  const key = { version: VERSION, method: options.method, ...methodOptions(options) };
+  const { secondOrder } = allocatorNamed(options.allocate);
+  const key = { version: VERSION, method: options.method, secondOrder, ...methodOptions(options) };
   return createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 12);
 }
 
@@ -165,8 +157,8 @@ function unmeasured(journal: MeasurementJournal, module: Module): Module[] {
 }
 
 /** Cuts what is to be measured into passes over the blocks whose riders fit in memory, whole blocks each. */
-function passesOf({ config }: Model, { manifest }: StatisticsFolder, modules: readonly Module[]): Module[][] {
-  const tokens = (manifest.probes ?? []).reduce((sum, ids) => sum + ids.length, 0);
+function passesOf({ config }: Model, stored: StatisticsFolder, modules: readonly Module[]): Module[][] {
+  const tokens = fewProbes(stored).reduce((sum, ids) => sum + ids.length, 0);
   const most = Math.floor(RIDER_BYTES / (tokens * config.hiddenSize * BYTES.f32));
   const passes: Module[][] = [];
   for (let block = 0; block < config.blocks; block++) {
@@ -179,21 +171,39 @@ function passesOf({ config }: Model, { manifest }: StatisticsFolder, modules: re
 }
 
 function measurePass(measuring: Measuring, modules: readonly Module[], stage: string) {
-  const { model, stored, job } = measuring;
   const losses = new Map<string, Float64Array>();
   const variantsOf = (block: number, dense: BlockWeights) => {
     const own = modules.filter((module) => module.block === block);
     return own.length > 0 ? tryModules(measuring, own, { block, dense, losses }) : new Map<string, BlockWeights>();
   };
-  const between = (block: number) => {
-    job.checkpoint();
-    job.progress({ stage, done: block, total: model.config.blocks, unit: "block" });
-  };
   const tries = modules.flatMap(({ name, sizes }) => sizes.map((at) => ({ module: name, at })));
-  const found = tries.length > 0 ? divergences(model, probeWindows(stored), variantsOf, between) : new Map<string, number>();
-  if (tries.length === 0) lossesAlone(model, variantsOf, between);
+  const found = divergencesOf(measuring, tries.length, variantsOf, stage);
   const points = tries.map((tried) => ({ ...tried, divergence: found.get(variantKey(tried.module, tried.at)) as number }));
   return { losses, points };
+}
+
+/** By variant, in the way that the allocator asks for. */
+function divergencesOf({ model, stored, options, job }: Measuring, tries: number, variantsOf: VariantsOf, stage: string) {
+  const { blocks } = model.config;
+  const at = (done: number, total: number, unit: string) => {
+    job.checkpoint();
+    job.progress({ stage, done, total, unit });
+  };
+  const between = (block: number) => at(block, blocks, "block");
+  if (tries === 0) {
+    lossesAlone(model, variantsOf, between);
+    return new Map<string, number>();
+  }
+  if (!allocatorNamed(options.allocate).secondOrder) return divergences(model, fewProbes(stored), variantsOf, between);
+  const holder = holderFor("disk", join(stored.path, "activations.partial"));
+  try {
+    return secondOrderDivergences(model, {
+      ...{ windows: probeWindows(stored), holder, variantsOf },
+      between: (step, steps) => at(step, steps, "step"),
+    });
+  } finally {
+    holder.close();
+  }
 }
 
 /** Without a forward pass, for allocators that need no divergence. */
@@ -212,6 +222,9 @@ export function probeWindows({ path, manifest }: StatisticsFolder): Uint32Array[
   if (probes.length > 0) return probes;
   throw new UsageError(`--statistics ${path}: holds no probe windows; calibrate again with this version`);
 }
+
+/** Half of them, evenly spread, where the whole model runs again for every replacement. */
+export const fewProbes = (stored: StatisticsFolder) => probeWindows(stored).filter((_, i) => i % 2 === 0);
 
 /** A module at one size. */
 const variantKey = (module: string, size: number) => `${module}@${size}`;

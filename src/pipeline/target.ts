@@ -7,7 +7,7 @@ import { perplexity } from "../evaluate/perplexity.ts";
 import type { Model } from "../models/load.ts";
 import { evaluationText } from "./evaluation-text.ts";
 import type { Job } from "./job.ts";
-import { probeWindows } from "./measurements.ts";
+import { fewProbes } from "./measurements.ts";
 import { type GivenOptions, type Options, type Plan, planCompression } from "./plan.ts";
 import type { Recipe } from "./recipe.ts";
 import { CellMeasurement } from "./sweep-cell.ts";
@@ -93,7 +93,7 @@ function keepForPerplexity(target: number, search: PerplexitySearch): number {
   const { model, options, stored, job } = search;
   const windows = options.targetText
     ? evaluationText(model, options.targetText, TEXT, job).windows
-    : probeWindows(stored as StatisticsFolder);
+    : fewProbes(stored as StatisticsFolder);
   const dense = perplexity(model, windows, () => job.checkpoint()).perplexity;
   job.note(`--target-perplexity ${target}: the dense model has ${dense.toFixed(2)}`);
   if (dense > target)

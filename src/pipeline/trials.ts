@@ -14,7 +14,7 @@ import { storage } from "../formats/storage.ts";
 import { disposeBatches, embedWindows, forwardWindows } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { Job } from "./job.ts";
-import { measurementKey, probeWindows } from "./measurements.ts";
+import { fewProbes, measurementKey } from "./measurements.ts";
 import { type Options, planCompression } from "./plan.ts";
 import { type PassItem, runPass } from "./sweep-pass.ts";
 
@@ -91,7 +91,7 @@ interface Measuring {
 
 /** The mean divergence of each model over the probe windows. */
 function measureAllocations({ model, stored, options, job }: Measuring, allocations: readonly Allocation[]): readonly number[] {
-  const windows = probeWindows(stored);
+  const windows = fewProbes(stored);
   const dense = forwardWindows(model, windows, job.checkpoint);
   const divergences: number[] = [];
   const items = allocations.map((allocation, i): PassItem => {

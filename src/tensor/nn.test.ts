@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ShapeError } from "../errors.ts";
-import { causalAttention, klDivergence, likeliest, negativeLogLikelihood, rmsNorm, rope, swiglu } from "./nn.ts";
+import { causalAttention, draw, klDivergence, likeliest, negativeLogLikelihood, rmsNorm, rope, swiglu } from "./nn.ts";
 import { random } from "./random.test-helper.ts";
 import { scope, Tensor } from "./tensor.ts";
 
@@ -107,6 +107,18 @@ describe("attention", () => {
 });
 
 describe("row-wise operations agree with their definitions", () => {
+  test("columns are drawn where the sum of probabilities passes the number", () => {
+    // softmax: 1/4, 1/2, 1/4
+    const rows = Array.from({ length: 5 }, () => [0, Math.log(2), 0]);
+    scope(() => {
+      const logits = Tensor.from(Float32Array.from(rows.flat()), [5, 3]);
+      expect([...draw(logits, Float64Array.of(0, 0.2, 0.3, 0.7, 0.99))]).toEqual([0, 0, 1, 1, 2]);
+      const certain = Tensor.from(Float32Array.of(-1e4, 0, -1e4), [1, 3]);
+      for (const u of [0, 0.5, 1 - 2 ** -53]) expect([...draw(certain, Float64Array.of(u))]).toEqual([1]);
+      expect(() => draw(certain, Float64Array.of(0, 0))).toThrow(ShapeError);
+    });
+  });
+
   test("the likeliest of each row is the first of the largest", () => {
     scope(() => {
       const logits = Tensor.from(Float32Array.of(1, 3, 3, -2, -5, -1, -1, -9), [2, 4]);

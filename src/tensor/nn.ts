@@ -99,6 +99,12 @@ export function likeliest(logits: Tensor): Uint32Array {
   return call("likeliest", () => native.likeliest(logits.handle));
 }
 
+/** A column of each row, drawn with the probabilities softmax(row). logits: t x v, uniforms: t numbers in [0, 1). */
+export function draw(logits: Tensor, uniforms: Float64Array): Uint32Array {
+  if (uniforms.length !== logits.rows) throw new ShapeError("draw", `${logits.rows} numbers`, `${uniforms.length} numbers`);
+  return call("draw", () => native.draw(logits.handle, uniforms));
+}
+
 /** KL(softmax(reference) || softmax(logits)) of each row, f64. Both t x v. */
 export function klDivergence(reference: Tensor, logits: Tensor): Float64Array {
   if (reference.rows !== logits.rows || reference.columns !== logits.columns)
