@@ -6,6 +6,7 @@
 import type { Allocator } from "./allocator.ts";
 import { leastError } from "./measured.ts";
 import { scaledDivergence } from "./scaled-divergence.ts";
+import { smoothedOverDepth } from "./smoothed.ts";
 
 export const auto: Allocator = {
   name: "auto",
@@ -15,5 +16,6 @@ export const auto: Allocator = {
   tries: { ranks: [0.5, 0.25], widths: [0.7, 0.45] },
   secondOrder: true,
   pilots: true,
-  allocate: (candidates, target) => leastError(candidates, target, scaledDivergence),
+  allocate: (candidates, target) =>
+    leastError({ ...candidates, parts: smoothedOverDepth(candidates.parts) }, target, scaledDivergence),
 };

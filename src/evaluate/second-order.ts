@@ -1,11 +1,13 @@
 /**
  * What a replacement does to the model's predictions, to second order and without running what follows its block:
  *
- *   KL(dense || replaced) ~ 1/2 E (g . e)^2     e  change of the block's output at a token, d
- *                                               g  gradient there of the log-likelihood of a label drawn from the dense model
+ *   KL(dense || replaced) ~ E h(g . e)    e  change of the block's output at a token, d
+ *                                         g  gradient there of the log-likelihood of a label drawn from the dense model
+ *                                         h  z^2 / 2 up to |z| = 1, |z| - 1/2 beyond (Huber)
  *
- * for E g g^T is the Fisher matrix, the Hessian of KL where nothing is replaced. Changes at different tokens are taken to be felt
- * apart. One pass up and down the blocks serves all replacements, and each of them costs one block's forward pass.
+ * for E g g^T is the Fisher matrix, the Hessian of KL where nothing is replaced; and no label's log-likelihood, which changes by z
+ * to first order, makes KL grow faster than itself. Changes at different tokens are taken to be felt apart. One pass up and down
+ * the blocks serves all replacements, and each of them costs one block's forward pass.
  */
 import { descend } from "../models/descent.ts";
 import type { Model } from "../models/load.ts";
@@ -35,19 +37,19 @@ export function secondOrderDivergences(model: Model, { windows, holder, variants
     from: ({ length }) => contextOf(length),
     enter(block, weights) {
       const variants = variantsOf(block, weights);
-      const squares = new Map([...variants.keys()].map((name) => [name, 0]));
+      const sums = new Map([...variants.keys()].map((name) => [name, 0]));
       return {
         down({ run, x, gradient }) {
           const forward = (own: BlockWeights) => forwardBlock(model.architecture, x, { config: model.config, weights: own, run });
           const { output, recording } = record([x], () => forward(weights));
           for (const [name, variant] of variants) {
-            const added = scope(() => squaredDots(forward(variant).sub(output), gradient));
-            squares.set(name, (squares.get(name) as number) + added);
+            const added = scope(() => felt(forward(variant).sub(output), gradient));
+            sums.set(name, (sums.get(name) as number) + added);
           }
           return recording.gradients(output, gradient).get(x) as Tensor;
         },
         leave() {
-          for (const [name, sum] of squares) found.set(name, sum / (2 * predictions));
+          for (const [name, sum] of sums) found.set(name, sum / predictions);
         },
       };
     },
@@ -55,8 +57,8 @@ export function secondOrderDivergences(model: Model, { windows, holder, variants
   return found;
 }
 
-/** sum over rows of (a . b)^2. */
-function squaredDots(a: Tensor, b: Tensor): number {
-  const dots = a.mul(b).rowSums().toFloat64Array();
-  return dots.reduce((sum, dot) => sum + dot * dot, 0);
+/** sum of h(g . e) over the rows of e and g. */
+function felt(e: Tensor, g: Tensor): number {
+  const changes = e.mul(g).rowSums().toFloat64Array();
+  return changes.reduce((sum, z) => sum + (Math.abs(z) <= 1 ? z ** 2 / 2 : Math.abs(z) - 1 / 2), 0);
 }
