@@ -118,6 +118,14 @@ describe("random tokens", () => {
     expect(manifestOf("merged-random").randomWindows).toBe(3);
   });
 
+  test("are what a compression without stored statistics sees too", async () => {
+    await sum("random-half", [first], 4, { randomTokens: 0.5 });
+    await run({ out: "from-stored", statistics: at("random-half") });
+    await run({ out: "from-text", calibration: [first], samples: 4, randomTokens: 0.5, ...WINDOWS });
+    const [stored, own] = ["from-stored", "from-text"].map((name) => readFileSync(join(at(name), "model.safetensors")));
+    expect(own?.equals(stored as Buffer)).toBe(true);
+  });
+
   test("that were summed already are not mistaken for another share", async () => {
     const given = { statistics: at("eighth"), calibration: [second], samples: 8, ...WINDOWS, method: "kfac", dryRun: true };
     await run({ out: "same", ...given });

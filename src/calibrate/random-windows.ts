@@ -12,3 +12,14 @@ export function randomWindows(vocabulary: number, count: number, window: number)
   const random = mulberry32(SEED);
   return Array.from({ length: count }, () => Uint32Array.from({ length: window }, () => Math.floor(random() * vocabulary)));
 }
+
+/** The share of windows that are random where nobody says otherwise: none where published methods are compared. */
+export const randomShare = (gradients: boolean) => (gradients ? 1 / 8 : 0);
+
+/** What is summed beside a text's windows. @param share of their number */
+export function besideText(
+  windows: readonly Uint32Array[],
+  { vocabulary, share, window }: { readonly vocabulary: number; readonly share: number; readonly window: number },
+): Uint32Array[] {
+  return randomWindows(vocabulary, Math.round(share * windows.length), window);
+}

@@ -68,7 +68,7 @@ export const COMPRESS = [
   option("--window <tokens>", "length of a calibration window").argParser(wholeNumber(2)).default(compress.window),
   option(
     "--random-tokens <share>",
-    "where statistics are made: windows of random tokens beside the text's, which spare other texts (default: 0.125 with gradients, else 0)",
+    "windows of random tokens beside the text's, which spare other texts, as a share of them (default: 0.125 for kfac, else 0)",
   ).argParser(numberIn(0, 1)),
   option("--propagate <which>", "the activations that later blocks see (default: the method's own)").choices([
     "original",

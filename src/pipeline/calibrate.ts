@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import type { z } from "zod";
 import { sumOutputGradients } from "../calibrate/output-gradients.ts";
-import { randomWindows } from "../calibrate/random-windows.ts";
+import { besideText, randomShare } from "../calibrate/random-windows.ts";
 import { type Calibration, readCalibration } from "../calibrate/sources.ts";
 import { SiteSums } from "../calibrate/statistics.ts";
 import { StatisticsWriter } from "../calibrate/statistics-folder.ts";
@@ -35,9 +35,6 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   const manifest = sumWindows(model, { out, windows, texts, window, memoryBytes, gradients, randomTokens }, job);
   return calibrateResult(options.out, manifest, elapsed());
 }
-
-/** Windows of random tokens beside the text's, as a share of them, where nobody says otherwise: none where published methods are compared. */
-export const randomShare = (gradients: boolean) => (gradients ? 1 / 8 : 0);
 
 /** The windows of the texts, as `compress` too would take them. */
 export function readCalibrationOf(
@@ -87,7 +84,7 @@ export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManife
   const { out, windows, texts, window, memoryBytes, gradients, randomTokens } = sums;
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
-  const random = randomWindows(model.config.vocabulary, Math.round(randomTokens * windows.length), window);
+  const random = besideText(windows, { vocabulary: model.config.vocabulary, share: randomTokens, window });
   const summed = [...windows, ...random];
   const tokens = summed.reduce((sum, { length }) => sum + length, 0);
   const does = { streams: 1, models: 1, sums: true, decomposes: false, measures: false } as const;

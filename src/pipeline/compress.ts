@@ -1,6 +1,7 @@
 /** `compress`: the main job. Plans, then runs block by block: load, calibrate, factorize, write, forget. */
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
+import { besideText } from "../calibrate/random-windows.ts";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { InterruptedError, StorageError, UnsupportedError } from "../errors.ts";
@@ -112,7 +113,10 @@ async function calibrationOf(
 ): Promise<CalibrationInput> {
   if (!plan.measured) return { sha256: null, windows: [] };
   if (stored) return { sha256: calibrationSha256(stored), windows: [] };
-  return textWindows(model, options, job);
+  const { sha256, windows } = await textWindows(model, options, job);
+  const { randomTokens: share = 0, window } = options;
+  const random = besideText(windows, { vocabulary: model.config.vocabulary, share, window });
+  return { sha256, windows: [...windows, ...random] };
 }
 
 function layoutOf({ tensors, dtype }: Plan) {

@@ -8,6 +8,7 @@ import { MemoryError } from "../errors.ts";
 import { BATCH_TOKENS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { ProjectionShape } from "../models/model.ts";
+import { recordingBytes } from "../refine/end-to-end.ts";
 import { BYTES } from "../tensor/index.ts";
 import { gradientPassBytes } from "./gradient-memory.ts";
 
@@ -50,7 +51,7 @@ export function planMemory(model: Model, work: Work, allowed?: number): MemoryPl
 const TOKENIZER_FACTOR = 64;
 /** Freed tensors that the engine keeps for the next ones, at most (native/src/memory.rs). */
 const MOST_KEPT = 128 * 2 ** 20;
-/** Residual streams of the replacements that ride through the blocks together to be measured. */
+/** Residual streams of the replacements that ride through the blocks together to be measured; estimates record one block instead. */
 export const RIDER_BYTES = 128e6;
 /** Work spaces of the matrix products and stacks of the threads. */
 const THREADS_BYTES = 30e6;
@@ -75,7 +76,7 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const waiting = activations === "memory" ? work.models * work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
   const gradients = work.gradients ? kept + gradientPassBytes(model, Math.min(BATCH_TOKENS, work.tokens)) : 0;
-  const measuring = work.measures ? kept + block + RIDER_BYTES : 0;
+  const measuring = work.measures ? kept + block + Math.max(RIDER_BYTES, recordingBytes(model, BATCH_TOKENS)) : 0;
   return started + Math.max(waiting + Math.max(table, kept + block), gradients, measuring);
 }
 

@@ -45,7 +45,7 @@ export const compressOptions = z.strictObject({
   /** Calibration windows, and tokens a window. */
   samples: count.default(128),
   window: count.min(2).default(512),
-  /** Where statistics are made: windows of random tokens beside them, as a share; by default 1/8 with gradients, else none. */
+  /** Windows of random tokens beside the text's, as a share of them; by default 1/8 where gradients are summed, else none. */
   randomTokens: z.number().min(0).max(1).optional(),
   /** Which activations later blocks see. `rom` defaults to compressed, all others to original. */
   propagate: z.enum(["original", "compressed"]).optional(),

@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import type { Allocation } from "../allocate/allocator.ts";
 import { allocatorNamed } from "../allocate/registry.ts";
+import { randomShare } from "../calibrate/random-windows.ts";
 import type { Method } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Json } from "../models/config.ts";
@@ -134,12 +135,14 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
 /** What the plan asks of memory. */
 export function workOf(
   { method, measured, propagate }: Pick<Plan, "method" | "measured" | "propagate">,
-  given: Pick<Options, "samples" | "window" | "statistics" | "calibration" | "allocate">,
+  given: Pick<Options, "samples" | "window" | "statistics" | "calibration" | "allocate" | "randomTokens">,
 ): Work {
   const { samples, window, statistics, calibration, allocate } = given;
-  const tokens = measured && statistics === undefined ? samples * window : 0;
-  const textBytes = tokens > 0 ? longestText(calibration) : 0;
-  const gradients = tokens > 0 && method.needs.includes("gradients");
+  const runs = measured && statistics === undefined;
+  const gradients = runs && method.needs.includes("gradients");
+  const { randomTokens = randomShare(gradients) } = given;
+  const tokens = runs ? samples * window * (1 + randomTokens) : 0;
+  const textBytes = runs ? longestText(calibration) : 0;
   const measures = allocatorNamed(allocate).needs === "divergences";
   const models = comparesModels(method) ? 2 : 1;
   const streams = propagate === "compressed" ? 2 : 1;

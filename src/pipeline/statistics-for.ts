@@ -1,12 +1,13 @@
 /** The statistics that a compression reads: those given, or made from its calibration text first. */
 import { existsSync, rmSync } from "node:fs";
 import { allocatorNamed } from "../allocate/registry.ts";
+import { randomShare } from "../calibrate/random-windows.ts";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import { calibrationText, randomShare, readCalibrationOf, sumWindows } from "./calibrate.ts";
+import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import type { Job } from "./job.ts";
 import type { Options } from "./plan.ts";
 import { calibrationSha256, checkBothModels, openStatistics, readsGradients } from "./stored-statistics.ts";
