@@ -10,7 +10,7 @@ import { smoothedOverDepth } from "./smoothed.ts";
 
 export const auto: Allocator = {
   name: "auto",
-  title: "measured divergence over factors and narrower parts",
+  title: "estimated divergence over factors and narrower parts",
   needs: "divergences",
   parts: "beside",
   tries: { ranks: [0.5, 0.25], widths: [0.7, 0.45] },

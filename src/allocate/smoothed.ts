@@ -5,33 +5,29 @@
  */
 import type { Measured, PartCandidate } from "./allocator.ts";
 
-/** Blocks on either side whose scales count, the weights falling to 0 behind them; fewer near the ends, as many on both sides. */
+/** Blocks on either side whose scales count, the weights falling to 0 behind them. */
 const REACH = 4;
 
-/** Parts of all blocks, with every divergence at the scale that depth has there; the first block's and the last's as they are. */
+/** Parts of all blocks, with every divergence at the scale that depth has there. */
 export function smoothedOverDepth(parts: readonly PartCandidate[]): PartCandidate[] {
-  const blocks = parts.map(({ block }) => block);
-  const [first, last] = [Math.min(...blocks), Math.max(...blocks)];
   return parts.map((candidate) => {
-    const { part, block, measured, losses } = candidate;
+    const { part, measured, losses } = candidate;
     if (!measured || !losses) return candidate;
-    const reach = Math.min(REACH, block - first, last - block);
-    const near = parts.filter((other) => other.part === part && distance(candidate, other) <= reach);
-    return { ...candidate, measured: measured.map((point) => smoothed(point, candidate, near, reach)) };
+    const near = parts.filter((other) => other.part === part && distance(candidate, other) <= REACH);
+    return { ...candidate, measured: measured.map((point) => smoothed(point, candidate, near)) };
   });
 }
 
 const distance = (a: PartCandidate, b: PartCandidate) => Math.abs(a.block - b.block);
 
-function smoothed(point: Measured, candidate: PartCandidate, near: readonly PartCandidate[], reach: number): Measured {
-  const { at } = point;
+function smoothed({ at, divergence }: Measured, candidate: PartCandidate, near: readonly PartCandidate[]): Measured {
   const scales = near.flatMap((other) => {
-    const found = other.measured?.find((measured) => measured.at === at);
+    const found = other.measured?.find((point) => point.at === at);
     const scale = found ? found.divergence / (other.losses?.[at] ?? 0) : 0;
-    return scale > 0 && Number.isFinite(scale) ? [{ scale, weight: reach + 1 - distance(candidate, other) }] : [];
+    return scale > 0 && Number.isFinite(scale) ? [{ scale, weight: REACH + 1 - distance(candidate, other) }] : [];
   });
   const total = scales.reduce((sum, { weight }) => sum + weight, 0);
-  if (total === 0) return point;
+  if (total === 0) return { at, divergence };
   const logarithm = scales.reduce((sum, { scale, weight }) => sum + (weight / total) * Math.log(scale), 0);
   return { at, divergence: Math.exp(logarithm) * (candidate.losses?.[at] ?? 0) };
 }

@@ -31,8 +31,9 @@ export const readsGradients = (method: string) => methodNamed(method).needs.incl
 /** The options of the run that would have made the statistics. */
 export function withStatistics(options: Options, { manifest }: StatisticsFolder): Options {
   const { statistics: _, ...rest } = options;
-  const samples = manifest.texts.reduce((sum, text) => sum + text.samples, 0);
-  return { ...rest, calibration: manifest.texts.map(({ text }) => text), samples, window: manifest.window };
+  const { texts, window, randomWindows = 0 } = manifest;
+  const samples = texts.reduce((sum, text) => sum + text.samples, 0);
+  return { ...rest, calibration: texts.map(({ text }) => text), samples, window, randomTokens: randomWindows / samples };
 }
 
 /** What stands for the SHA-256 of the calibration text: of one text the same. */

@@ -39,6 +39,13 @@ test("the card says how the model was made, and how to load it", () => {
   expect(card).not.toContain("## Measured");
 });
 
+test("random tokens beside the text are named", () => {
+  const options = { ...FACTS.options, randomTokens: 0.125 };
+  expect(renderModelCard({ ...FACTS, options }, { parametersBefore: 5_000_000 })).toContain(
+    "(SHA-256 `ab12`), and 16 of random tokens.",
+  );
+});
+
 test("a model from a folder names no base model; a data-free method no calibration", () => {
   const plain = renderModelCard({ ...FACTS, model: "pequod-5m", calibrationSha256: null }, { parametersBefore: 5_000_000 });
   expect(plain).not.toContain("base_model");

@@ -34,14 +34,6 @@ interface GainFacts {
 export function renderModelCard(facts: CardFacts, { parametersBefore }: { readonly parametersBefore: number }): string {
   const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
   const { options } = facts;
-  const sources = [options.calibration ?? []]
-    .flat()
-    .map((source) => `\`${source}\``)
-    .join(", ");
-  const calibration =
-    facts.calibrationSha256 === null
-      ? "None; the method is data-free."
-      : `${options.samples} windows of ${options.window} tokens of ${sources || "stored statistics"} (SHA-256 \`${facts.calibrationSha256}\`).`;
   return `---
 library_name: transformers
 tags: [rankfold, low-rank, compressed]${baseModel(facts.model)}
@@ -58,7 +50,7 @@ tags: [rankfold, low-rank, compressed]${baseModel(facts.model)}
 | weights | ${(facts.bytes / 1e6).toFixed(1)} MB |
 | made by | rankfold ${facts.version} |${refined(facts)}
 
-Calibration: ${calibration}
+Calibration: ${calibrated(facts)}
 
 Some linear layers W (m x n) are stored as two thin ones, \`left\` (m x k) and \`right\` (k x n), so that
 W x is computed as left (right x). \`rankfold.json\` says which, with the rank and the error of each.
@@ -90,6 +82,15 @@ The folder is self-contained: \`modeling_rankfold.py\` is the only code, and nee
 For transformers.js and onnxruntime, \`rankfold export . --to onnx -o FOLDER\` writes an ONNX folder; for programs that know
 only the original architecture, \`--to dense\` multiplies the factors back.
 `;
+}
+
+function calibrated({ options, calibrationSha256 }: CardFacts): string {
+  if (calibrationSha256 === null) return "None; the method is data-free.";
+  const { samples, window, calibration = [], randomTokens = 0 } = options;
+  const sources = [calibration].flat().map((source) => `\`${source}\``);
+  const random = Math.round(Number(samples) * Number(randomTokens));
+  const beside = random > 0 ? `, and ${random} of random tokens` : "";
+  return `${samples} windows of ${window} tokens of ${sources.join(", ") || "stored statistics"} (SHA-256 \`${calibrationSha256}\`)${beside}.`;
 }
 
 /** What each kind of module gave up. */
