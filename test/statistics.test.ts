@@ -226,6 +226,16 @@ describe("refused in one sentence", () => {
     expect(error.message).toMatch(/block-00002.*SHA-256/);
   });
 
+  test("statistics without probe windows, by allocators that measure predictions alone", async () => {
+    cpSync(at("first"), at("unprobed"), { recursive: true });
+    const file = join(at("unprobed"), "statistics.json");
+    const { probes: _, ...manifest } = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(file, JSON.stringify(manifest));
+    const plan = (allocate: string) => run({ out: allocate, statistics: at("unprobed"), allocate, dryRun: true });
+    await expect(plan("kl")).rejects.toThrow(/holds no probe windows/);
+    await plan("energy");
+  });
+
   test("a folder without statistics", async () => {
     await expect(run({ out: "x", statistics: folder })).rejects.toThrow(/make it with rankfold calibrate/);
   });

@@ -121,25 +121,26 @@ vectorized! {
     }
 }
 
-/// Negative log-likelihood of each row's target, in f64. logits: t x v, targets: t.
-#[napi(catch_unwind)]
-pub fn negative_log_likelihood(logits: &Tensor, targets: Uint32Array) -> Result<Float64Array> {
+/// What `read` makes of each row and its number, on every thread. t x v.
+fn of_rows<R: Send>(logits: &Tensor, read: impl Fn(usize, &[f32]) -> R + Sync) -> Result<Vec<R>> {
     let logits = logits.candle()?;
     let (_, v) = logits.dims2().map_err(failure)?;
     with_slice(&logits, |logits: &[f32]| {
-        let rows = logits.par_chunks(v).zip(targets.par_iter());
-        Ok(rows.map(|(row, &y)| log_sum_exp(row) - f64::from(row[y as usize])).collect::<Vec<_>>().into())
+        Ok(logits.par_chunks(v).enumerate().map(|(i, row)| read(i, row)).collect())
     })
+}
+
+/// Negative log-likelihood of each row's target, in f64. logits: t x v, targets: t.
+#[napi(catch_unwind)]
+pub fn negative_log_likelihood(logits: &Tensor, targets: Uint32Array) -> Result<Float64Array> {
+    let targets: &[u32] = &targets;
+    Ok(of_rows(logits, |i, row| log_sum_exp(row) - f64::from(row[targets[i] as usize]))?.into())
 }
 
 /// Where each row's largest value is, the first of equals. t x v.
 #[napi(catch_unwind)]
 pub fn likeliest(logits: &Tensor) -> Result<Uint32Array> {
-    let logits = logits.candle()?;
-    let (_, v) = logits.dims2().map_err(failure)?;
-    with_slice(&logits, |logits: &[f32]| {
-        Ok(logits.par_chunks(v).map(index_of_largest).collect::<Vec<_>>().into())
-    })
+    Ok(of_rows(logits, |_, row| index_of_largest(row))?.into())
 }
 
 /// 0 where a row has no number in it.
@@ -151,12 +152,8 @@ fn index_of_largest(row: &[f32]) -> u32 {
 /// A column of each row, drawn with the probabilities softmax(row) by a number in [0, 1). t x v.
 #[napi(catch_unwind)]
 pub fn draw(logits: &Tensor, uniforms: Float64Array) -> Result<Uint32Array> {
-    let logits = logits.candle()?;
-    let (_, v) = logits.dims2().map_err(failure)?;
-    with_slice(&logits, |logits: &[f32]| {
-        let rows = logits.par_chunks(v).zip(uniforms.par_iter());
-        Ok(rows.map(|(row, &u)| drawn(row, u)).collect::<Vec<_>>().into())
-    })
+    let uniforms: &[f64] = &uniforms;
+    Ok(of_rows(logits, |i, row| drawn(row, uniforms[i]))?.into())
 }
 
 /// The first column where the sum of probabilities passes u; where rounding keeps it below, the likeliest.

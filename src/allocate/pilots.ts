@@ -19,8 +19,8 @@ const LEAST_GIVEN = 0.02;
 export function pilotsOf(blocks: readonly number[]): Set<number> {
   const count = Math.max(FEWEST, Math.ceil(blocks.length / ONE_IN));
   if (count >= blocks.length) return new Set(blocks);
-  const places = Array.from({ length: count }, (_, i) => Math.round((i * (blocks.length - 1)) / (count - 1)));
-  return new Set(places.map((i) => blocks[i] as number));
+  const spread = Array.from({ length: count }, (_, i) => Math.round((i * (blocks.length - 1)) / (count - 1)));
+  return new Set(spread.map((i) => blocks[i] as number));
 }
 
 /** The kinds that the rule would take the size from, were the pilots between the first and the last the whole model. */

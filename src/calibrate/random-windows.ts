@@ -1,7 +1,7 @@
 /**
  * Windows of tokens drawn at random, summed beside a calibration text. A text shows a model few of the directions that other
  * languages and kinds of text use, and what it does not show is given up first; random tokens show something of all of them.
- * On SmolLM2-135M at keep .8 an eighth beside WikiText-2 lowers the perplexity of Chinese by a seventh (docs/allocation.md).
+ * On SmolLM2-135M at keep .8 an eighth beside WikiText-2 lowers the perplexity of Chinese by a seventh (docs/calibration.md).
  */
 import { mulberry32 } from "../random.ts";
 

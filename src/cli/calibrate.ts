@@ -37,13 +37,11 @@ export function addMergeStatistics(program: Command): void {
 export function renderCalibrate(result: CalibrateResult): string {
   const columns = [{ title: "text" }, right("windows"), { title: "SHA-256" }];
   const rows = result.texts.map(({ text, samples, sha256 }) => [text, String(samples), sha256.slice(0, 16)]);
+  const random = result.randomWindows > 0 ? `, ${result.randomWindows} of them random` : "";
   const facts = renderFacts([
     ["written", result.out],
     ["model", `${result.model}, ${result.blocks} blocks`],
-    [
-      "tokens",
-      `${result.tokens} in windows of ${result.window}${result.randomWindows > 0 ? `, ${result.randomWindows} of them random` : ""}`,
-    ],
+    ["tokens", `${result.tokens} in windows of ${result.window}${random}`],
     ["time", formatSeconds(result.seconds)],
     ["peak memory", formatBytes(result.peakRssBytes)],
   ]);

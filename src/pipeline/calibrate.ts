@@ -30,7 +30,7 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
   const model = await loadModel(options.model, job);
   const calibration = await readCalibrationOf(model, options, job);
   const texts = [calibrationText(options.calibration, calibration)];
-  const { out, window, memoryBytes, gradients, randomTokens = randomShare(gradients) } = options;
+  const { out, window, memoryBytes, gradients, randomTokens } = options;
   const { windows } = calibration;
   const manifest = sumWindows(model, { out, windows, texts, window, memoryBytes, gradients, randomTokens }, job);
   return calibrateResult(options.out, manifest, elapsed());
@@ -75,16 +75,16 @@ export interface Sums {
   readonly memoryBytes?: number | undefined;
   /** Also the gradients at the outputs of projections, on the text alone. */
   readonly gradients: boolean;
-  /** Windows of random tokens to sum beside them, as a share of theirs. */
-  readonly randomTokens: number;
+  /** Windows of random tokens to sum beside them, as a share of theirs; by default what suits the gradients. */
+  readonly randomTokens?: number | undefined;
 }
 
 /** Runs the windows through the dense model and stores the sums of every site. */
 export function sumWindows(model: Model, sums: Sums, job: Job): StatisticsManifest {
-  const { out, windows, texts, window, memoryBytes, gradients, randomTokens } = sums;
+  const { out, windows, texts, window, memoryBytes, gradients, randomTokens: share = randomShare(gradients) } = sums;
   if (model.config.modelType !== model.configJson.model_type)
     throw new UnsupportedError(`${model.path}: is compressed already; calibrate the dense model instead`);
-  const random = besideText(windows, { vocabulary: model.config.vocabulary, share: randomTokens, window });
+  const random = besideText(windows, { vocabulary: model.config.vocabulary, share, window });
   const summed = [...windows, ...random];
   const tokens = summed.reduce((sum, { length }) => sum + length, 0);
   const does = { streams: 1, models: 1, sums: true, decomposes: false, measures: false } as const;

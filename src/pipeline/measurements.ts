@@ -17,7 +17,7 @@ import { secondOrderDivergences } from "../evaluate/second-order.ts";
 import { methodOptions } from "../methods/method.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import type { BlockWeights, Dense, Linear, Part, RopePairs } from "../models/model.ts";
+import type { BlockWeights, Dense, Linear, ModelConfig, Part, RopePairs } from "../models/model.ts";
 import { holderFor } from "../models/streams.ts";
 import { nameInBlock, readBlock } from "../models/weights.ts";
 import { tailSums } from "../tail-sums.ts";
@@ -89,10 +89,8 @@ function piloted(measuring: Measuring, journal: MeasurementJournal, modules: rea
 /** What the journal knows of the modules, once what it lacks is measured. */
 function measured(measuring: Measuring, journal: MeasurementJournal, modules: readonly Module[]): Measurements {
   const lacking = modules.flatMap((module) => unmeasured(journal, module));
-  const together = allocatorNamed(measuring.options.allocate).secondOrder;
-  const passes = together ? [lacking] : passesOf(measuring.model, measuring.stored, lacking);
+  const passes = passesOf(measuring, lacking);
   for (const [i, pass] of passes.entries()) {
-    if (pass.length === 0) continue;
     const { losses, points } = measurePass(measuring, pass, `measure ${i + 1}/${passes.length}`);
     journal.add(losses, points);
   }
@@ -157,9 +155,9 @@ function unmeasured(journal: MeasurementJournal, module: Module): Module[] {
 }
 
 /** Cuts what is to be measured into passes over the blocks whose riders fit in memory, whole blocks each. */
-function passesOf({ config }: Model, stored: StatisticsFolder, modules: readonly Module[]): Module[][] {
-  const tokens = fewProbes(stored).reduce((sum, ids) => sum + ids.length, 0);
-  const most = Math.floor(RIDER_BYTES / (tokens * config.hiddenSize * BYTES.f32));
+function passesOf({ model: { config }, stored, options }: Measuring, modules: readonly Module[]): Module[][] {
+  const rides = !allocatorNamed(options.allocate).secondOrder && modules.some(({ sizes }) => sizes.length > 0);
+  const most = rides ? mostRiders(config, fewProbes(stored)) : Number.POSITIVE_INFINITY;
   const passes: Module[][] = [];
   for (let block = 0; block < config.blocks; block++) {
     const own = modules.filter((module) => module.block === block);
@@ -168,6 +166,11 @@ function passesOf({ config }: Model, stored: StatisticsFolder, modules: readonly
     else if (own.length > 0) passes.push(own);
   }
   return passes;
+}
+
+function mostRiders({ hiddenSize }: ModelConfig, windows: readonly Uint32Array[]): number {
+  const tokens = windows.reduce((sum, { length }) => sum + length, 0);
+  return Math.floor(RIDER_BYTES / (tokens * hiddenSize * BYTES.f32));
 }
 
 function measurePass(measuring: Measuring, modules: readonly Module[], stage: string) {

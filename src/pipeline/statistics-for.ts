@@ -1,7 +1,6 @@
 /** The statistics that a compression reads: those given, or made from its calibration text first. */
 import { existsSync, rmSync } from "node:fs";
 import { allocatorNamed } from "../allocate/registry.ts";
-import { randomShare } from "../calibrate/random-windows.ts";
 import type { Calibration } from "../calibrate/sources.ts";
 import type { StatisticsFolder } from "../calibrate/statistics-folder.ts";
 import { UsageError } from "../errors.ts";
@@ -10,7 +9,7 @@ import type { Model } from "../models/load.ts";
 import { calibrationText, readCalibrationOf, sumWindows } from "./calibrate.ts";
 import type { Job } from "./job.ts";
 import type { Options } from "./plan.ts";
-import { calibrationSha256, checkBothModels, openStatistics, readsGradients } from "./stored-statistics.ts";
+import { calibrationSha256, checkBothModels, openStatistics, readsGradients, samplesOf } from "./stored-statistics.ts";
 
 export interface Summed {
   readonly folder: StatisticsFolder;
@@ -70,12 +69,11 @@ function notMeasured({ targetPerplexity }: Options): undefined {
 }
 
 async function makeStatistics(out: string, model: Model, options: Options, job: Job): Promise<void> {
-  const { statistics, window, memoryBytes, method } = options;
+  const { statistics, window, memoryBytes, randomTokens } = options;
   if (statistics === undefined) job.note(`what is measured goes with ${out}; --statistics DIR keeps it for other sizes`);
   const calibration = await textWindows(model, options, job);
   const texts = [calibrationText(options.calibration as string[], calibration)];
-  const gradients = readsGradients(method);
-  const { randomTokens = randomShare(gradients) } = options;
+  const gradients = readsGradients(options.method);
   sumWindows(model, { out, windows: calibration.windows, texts, window, memoryBytes, gradients, randomTokens }, job);
 }
 
@@ -87,8 +85,8 @@ export function textWindows(model: Model, options: Options, job: Job): Promise<C
 /** @throws UsageError when the folder is there already, but not of this text and these windows. */
 async function checkSameWindows(folder: StatisticsFolder, model: Model, options: Options, job: Job): Promise<void> {
   const { sha256, windows } = await textWindows(model, options, job);
-  const { texts, window, randomWindows = 0 } = folder.manifest;
-  const samples = texts.reduce((sum, text) => sum + text.samples, 0);
+  const { window, randomWindows = 0 } = folder.manifest;
+  const samples = samplesOf(folder);
   const isSame = calibrationSha256(folder) === sha256 && samples === windows.length && window === options.window;
   const { randomTokens } = options;
   if (isSame && (randomTokens === undefined || Math.round(randomTokens * samples) === randomWindows)) return;

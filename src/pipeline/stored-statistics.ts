@@ -29,12 +29,15 @@ export function openStatistics(path: string, model: Model, ...methods: readonly 
 export const readsGradients = (method: string) => methodNamed(method).needs.includes("gradients");
 
 /** The options of the run that would have made the statistics. */
-export function withStatistics(options: Options, { manifest }: StatisticsFolder): Options {
+export function withStatistics(options: Options, folder: StatisticsFolder): Options {
   const { statistics: _, ...rest } = options;
-  const { texts, window, randomWindows = 0 } = manifest;
-  const samples = texts.reduce((sum, text) => sum + text.samples, 0);
+  const { texts, window, randomWindows = 0 } = folder.manifest;
+  const samples = samplesOf(folder);
   return { ...rest, calibration: texts.map(({ text }) => text), samples, window, randomTokens: randomWindows / samples };
 }
+
+/** Windows of the texts that were summed. */
+export const samplesOf = ({ manifest }: StatisticsFolder) => manifest.texts.reduce((sum, { samples }) => sum + samples, 0);
 
 /** What stands for the SHA-256 of the calibration text: of one text the same. */
 export function calibrationSha256({ manifest }: StatisticsFolder): string {
