@@ -1,6 +1,6 @@
 /** What the benchmarks share: processes that are measured, medians, texts, and the page that their results go to. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,12 +23,30 @@ export function fail(line) {
 export function measure(command, args, env = {}) {
   const { status, stdout } = spawnSync(command, args, {
     encoding: "utf8",
+    maxBuffer: 1e9,
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
   if (status !== 0) fail(`${basename(command)} ${args.join(" ")}: failed`);
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
+
+/** What a file holds, or what `describe` gives now, kept there once it is whole: a killed run continues. */
+export function kept(file, describe) {
+  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8"));
+  const value = describe();
+  writeFileSync(`${file}.partial`, `${JSON.stringify(value, null, 2)}\n`);
+  renameSync(`${file}.partial`, file);
+  console.error(`made ${file}`);
+  return value;
+}
+
+/** The zero-shot tasks of LLM-ROM, folders with a test.jsonl each. */
+export const TASKS = ["boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa"];
+
+/** The accuracy of a model on them. @param data the folder of the tasks */
+export const onTasks = (model, data, limit) =>
+  rankfold("evaluate", model, "--tasks", TASKS.map((task) => join(data, task, "test.jsonl")).join(), "--limit", limit);
 
 export const rankfold = (...args) => measure(process.execPath, [CLI, ...args, "--json"]);
 
@@ -101,14 +119,10 @@ export function table(header, rows) {
 }
 
 const PAGE = join(ROOT, "docs/performance.md");
-const HEAD = `# Performance
-
-Written by the programs in \`bench/\`, each its own part; nothing here is typed by hand. Times depend on the machine and on what
-else it does; ratios were measured in one run, in turns.
-`;
+const PART = /<!-- ([\w-]+) -->\n[\s\S]*?<!-- end of \1 -->/g;
 const ORDER = ["kernels", "compress", "evaluate", "generate", "blocks", "scaling", "kills"];
 
-/** Prints a part and puts it in its place in docs/performance.md. */
+/** Prints a part and puts it in its place in docs/performance.md, between what was written by hand. */
 export function publish(name, title, command, body) {
   const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
@@ -116,13 +130,13 @@ export function publish(name, title, command, body) {
   const facts = `${date}, commit ${commit}, ${machine}, Node ${process.version}: \`${command}\``;
   const part = `<!-- ${name} -->\n## ${title}\n\n${facts}\n\n${body}\n<!-- end of ${name} -->`;
   console.log(part);
-  const page = existsSync(PAGE) ? readFileSync(PAGE, "utf8") : HEAD;
-  const parts = new Map([...page.matchAll(/<!-- ([\w-]+) -->\n[\s\S]*?<!-- end of \1 -->/g)].map(([text, part]) => [part, text]));
-  parts.set(name, part);
-  const sorted = [...parts].sort(
-    ([a], [b]) => ORDER.indexOf(a.split("-")[0]) - ORDER.indexOf(b.split("-")[0]) || (a < b ? -1 : 1),
-  );
-  writeFileSync(PAGE, `${HEAD}\n${sorted.map(([, text]) => text).join("\n\n")}\n`);
+  const page = readFileSync(PAGE, "utf8");
+  const parts = [...page.matchAll(PART)];
+  const [head, tail] = [page.slice(0, parts[0].index), page.slice(parts.at(-1).index + parts.at(-1)[0].length)];
+  const texts = new Map([...parts.map(([text, other]) => [other, text]), [name, part]]);
+  const order = (other) => ORDER.indexOf(other.split("-")[0]);
+  const sorted = [...texts].sort(([a], [b]) => order(a) - order(b) || (a < b ? -1 : 1)).map(([, text]) => text);
+  writeFileSync(PAGE, head + sorted.join("\n\n") + tail);
 }
 
 /** The command as it was typed, without the folders of this machine. */

@@ -3,6 +3,7 @@
  *
  *   node bench/profile.mjs evaluate MODEL --text TEXT [--window 1024] [--windows 20]
  *   node bench/profile.mjs compress MODEL --text TEXT [--method svd-llm] [--samples 128] [--window 512]
+ *   node bench/profile.mjs refine FOLDER --against MODEL --text TEXT [--steps 12] [--window 512]
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -24,9 +25,11 @@ const { positionals, values } = parseArgs({
     samples: { type: "string", default: "128" },
     window: { type: "string" },
     windows: { type: "string", default: "20" },
+    against: { type: "string" },
+    steps: { type: "string", default: "12" },
   },
 });
-const usage = "node bench/profile.mjs evaluate|compress MODEL --text TEXT";
+const usage = "node bench/profile.mjs evaluate|compress|refine MODEL --text TEXT";
 const [command, model, text] = [...positionals, need(values.text, usage)];
 
 const spent = new Map();
@@ -69,6 +72,10 @@ const settings = {
   compress: () => {
     const given = { ...shared, method: values.method, samples: Number(values.samples) };
     return options.parseOptions(options.compressOptions, { ...given, calibration: [text], out: join(work, "out") });
+  },
+  refine: () => {
+    const given = { ...shared, against: need(values.against, usage), steps: Number(values.steps) };
+    return options.parseOptions(options.refineOptions, { ...given, calibration: [text], out: join(work, "out") });
   },
 };
 const start = performance.now();

@@ -1,9 +1,12 @@
 /**
- * The tables of docs/results.md, from what `sweep` and bench/rom-protocol.mjs wrote, so that no figure is typed by hand.
+ * The tables of docs/results.md, from what `sweep` and the programs beside this one wrote, so that no figure is typed by hand.
  *
  *   node bench/results.mjs docs/results.md [--texts SWEEP/results.json --calibrated wikitext2] [--tasks ROM_FOLDER]
+ *     [--recipes TASKS_FOLDER] [--allocations FILE.json]
  *
- * --calibrated names the texts of the kind that was calibrated on; averages are also made without them. Fills the parts of the document between `<!-- NAME -->` and `<!-- end -->` whose source is given, and leaves the others.
+ * --calibrated names the texts of the kind that was calibrated on; averages are also made without them; --recipes takes what bench/tasks.mjs
+ * wrote, --allocations what bench/allocation.mjs did. Fills the parts of the document between `<!-- NAME -->` and `<!-- end -->` whose source
+ * is given, and leaves the others.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +14,10 @@ import { parseArgs } from "node:util";
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { texts: { type: "string" }, calibrated: { type: "string", default: "" }, tasks: { type: "string" } },
+  options: {
+    ...Object.fromEntries(["texts", "tasks", "recipes", "allocations"].map((name) => [name, { type: "string" }])),
+    calibrated: { type: "string", default: "" },
+  },
 });
 const [document] = positionals;
 if (!document) {
@@ -28,7 +34,12 @@ const percent = (value) => `${value > 0 ? "+" : ""}${(100 * value).toFixed(1)} %
 const table = (heads, rows) =>
   [heads, heads.map((_, i) => (i === 0 ? "---" : "---:")), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
-const parts = { ...(values.texts ? textParts(readJson(values.texts)) : {}), ...(values.tasks ? taskParts(values.tasks) : {}) };
+const parts = {
+  ...(values.texts ? textParts(readJson(values.texts)) : {}),
+  ...(values.tasks ? taskParts("tasks", values.tasks) : {}),
+  ...(values.recipes ? taskParts("recipes", values.recipes) : {}),
+  ...(values.allocations ? { allocations: allocationTable(readJson(values.allocations)) } : {}),
+};
 
 function textParts({ protocol, dense, cells, spectra, command }) {
   const methods = [...new Set(cells.map(({ method }) => method))];
@@ -84,23 +95,43 @@ function textParts({ protocol, dense, cells, spectra, command }) {
   };
 }
 
-function taskParts(folder) {
+/** A row for each method and allocator, and in it every text at every keep. */
+function allocationTable(cells) {
+  const keeps = [...new Set(cells.map(({ keep }) => keep))].sort((a, b) => b - a);
+  const rows = new Map(cells.map(({ method, allocate }) => [`\`${method}\` | \`${allocate}\``, { method, allocate }]));
+  const cellOf = ({ method, allocate }, keep) =>
+    cells.find((cell) => cell.method === method && cell.allocate === allocate && cell.keep === keep);
+  const names = cells[0].texts.map(({ text }) => text.replace(/\.\w+$/, ""));
+  const heads = keeps.flatMap((keep) => names.map((name) => `${keep}: ${name}`));
+  const body = [...rows].map(([title, row]) => [
+    title,
+    ...keeps.flatMap((keep) => {
+      const cell = cellOf(row, keep);
+      return names.map((_, i) => (cell ? number(cell.texts[i].perplexity) : ""));
+    }),
+  ]);
+  return table(["method | allocator", ...heads], body).replace("| ---", "| --- | ---");
+}
+
+function taskParts(part, folder) {
   const models = readdirSync(folder)
     .filter((name) => name.endsWith(".json"))
     .map((name) => readJson(join(folder, name)));
   const dense = models.find(({ variant }) => variant === "dense");
+  const counted = models.some(({ blocks }) => blocks !== undefined);
   const points = (value) => (100 * value).toFixed(1);
   const average = ({ tasks }) => mean(tasks.map(({ acc }) => acc));
   // Tasks are independent of one another: the errors of their mean add up in squares.
   const error = ({ tasks }) => Math.hypot(...tasks.map(({ accStderr }) => accStderr)) / tasks.length;
   const row = (model) => [
-    ...[model.variant, `${points(model.keptTotal)} %`, model.blocks === undefined ? "" : `${model.blocks}`],
+    ...[model.variant, `${points(model.keptTotal)} %`, ...(counted ? [`${model.blocks ?? ""}`] : [])],
     ...[...model.tasks.map(({ acc }) => points(acc)), `${points(average(model))} ± ${points(error(model))}`],
   ];
-  const heads = ["", "of the model", "blocks", ...dense.tasks.map(({ task }) => task), "average"];
-  const order = [...new Set(models.map(({ kept }) => kept))].sort((a, b) => b - a);
-  const rows = order.flatMap((kept) => models.filter((model) => model.kept === kept).sort((a, b) => average(b) - average(a)));
-  return { tasks: table(heads, rows.map(row)), "tasks rows": `${dense.tasks[0].rows} questions of each task.` };
+  const heads = ["", "of the model", ...(counted ? ["blocks"] : []), ...dense.tasks.map(({ task }) => task), "average"];
+  const sizeOf = (model) => model.kept ?? Number(model.keptTotal.toFixed(2));
+  const order = [...new Set(models.map(sizeOf))].sort((a, b) => b - a);
+  const rows = order.flatMap((size) => models.filter((model) => sizeOf(model) === size).sort((a, b) => average(b) - average(a)));
+  return { [part]: table(heads, rows.map(row)), [`${part} rows`]: `${dense.tasks[0].rows} questions of each task.` };
 }
 
 let text = readFileSync(document, "utf8");

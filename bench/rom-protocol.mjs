@@ -7,15 +7,13 @@
  * DATA holds a folder for each task with its test.jsonl. Calibration takes equal parts of six tasks, from the rows behind the
  * first --limit, which are the ones asked.
  */
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { kept, need, onTasks, rankfold, TASKS } from "./common.mjs";
 
-const ASKED = ["boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa"];
 /** OpenBookQA is not in the paper's mixture. */
-const MIXTURE = ASKED.slice(0, -1);
+const MIXTURE = TASKS.slice(0, -1);
 
 const VARIANTS = {
   "rom, last blocks": ["--method", "rom", "--allocate", "last-blocks"],
@@ -33,22 +31,7 @@ const { positionals, values } = parseArgs({
   },
 });
 const [model, data, out] = positionals;
-if (!model || !data || !out) {
-  console.error("usage: node bench/rom-protocol.mjs MODEL DATA OUT");
-  process.exit(2);
-}
-
-/** Runs the command line and gives its JSON. */
-function rankfold(...args) {
-  const program = fileURLToPath(new URL("../bin/rankfold.js", import.meta.url));
-  const { status, stdout } = spawnSync(process.execPath, [program, ...args, "--json", "--quiet"], {
-    stdio: ["ignore", "pipe", "inherit"],
-    encoding: "utf8",
-    maxBuffer: 1e9,
-  });
-  if (status !== 0) process.exit(status ?? 1);
-  return JSON.parse(stdout);
-}
+need(out, "node bench/rom-protocol.mjs MODEL DATA OUT");
 
 /** The rows behind those that are asked. */
 function mixtureFile(task) {
@@ -60,27 +43,17 @@ function mixtureFile(task) {
 
 mkdirSync(join(out, "mixture"), { recursive: true });
 const mixture = MIXTURE.map(mixtureFile);
-const tasks = ASKED.map((task) => join(data, task, "test.jsonl")).join();
-
-/** What is measured of one model, written once it is whole. */
-function measure(name, describe) {
-  const file = join(out, `${name.replaceAll(/[^\w.]+/g, "-")}.json`);
-  if (existsSync(file)) return;
-  writeFileSync(`${file}.partial`, JSON.stringify(describe()));
-  renameSync(`${file}.partial`, file);
-  console.error(`${name}: ${file}`);
-}
-
-const evaluate = (folder) => rankfold("evaluate", folder, "--tasks", tasks, "--limit", values.limit);
-measure("dense", () => ({ variant: "dense", kept: 1, keptTotal: 1, ...evaluate(model) }));
+const keptAs = (name, describe) => kept(join(out, `${name.replaceAll(/[^\w.]+/g, "-")}.json`), describe);
+const evaluate = (folder) => onTasks(folder, data, values.limit);
+keptAs("dense", () => ({ variant: "dense", kept: 1, keptTotal: 1, ...evaluate(model) }));
 
 const { parameters, projections } = rankfold("inspect", model);
 const inProjections = projections.reduce((sum, { rows, columns, blocks }) => sum + rows * columns * blocks, 0);
-for (const kept of values.kept.split(",").map(Number)) {
+for (const share of values.kept.split(",").map(Number)) {
   // What the projections have to keep, so that all parameters together are that fraction.
-  const keep = (1 - ((1 - kept) * parameters) / inProjections).toFixed(4);
+  const keep = (1 - ((1 - share) * parameters) / inProjections).toFixed(4);
   for (const [variant, options] of Object.entries(VARIANTS)) {
-    measure(`${variant} ${kept}`, () => {
+    keptAs(`${variant} ${share}`, () => {
       const folder = join(out, "model");
       rmSync(folder, { recursive: true, force: true });
       const calibration = options.includes("svd") ? [] : ["--calibration", ...mixture];
@@ -89,7 +62,7 @@ for (const kept of values.kept.split(",").map(Number)) {
       const measured = evaluate(folder);
       rmSync(folder, { recursive: true });
       const { keptTotal, keptProjections } = made;
-      return { variant, kept, keptTotal, keptProjections, keep: made.keep, blocks: factoredBlocks(made), ...measured };
+      return { variant, kept: share, keptTotal, keptProjections, keep: made.keep, blocks: factoredBlocks(made), ...measured };
     });
   }
 }

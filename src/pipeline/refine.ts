@@ -135,7 +135,8 @@ function watcherOf({ minutes, steps, level }: Options, blocks: number, save: () 
     onStep(position: Readonly<Position>, divergence: number) {
       const held = `held back ${rounded(position.last)} (${rounded(position.start)} at first)`;
       const detail = `loss ${rounded(divergence)}, ${held}`;
-      const byClock = { done: Math.round(position.seconds), total: Math.round(60 * minutes), unit: "second" };
+      const seconds = Math.round(60 * minutes);
+      const byClock = { done: Math.min(Math.round(position.seconds), seconds), total: seconds, unit: "second" };
       const total = (steps ?? 0) * (level === "model" ? 1 : blocks);
       const count = steps === undefined ? byClock : { done: position.step, total, unit: "step" };
       job.progress({ stage: "refine", ...count, detail });
