@@ -81,6 +81,9 @@ export interface AdamWOptions {
   step: number
 }
 
+/** A + value I. */
+export declare function addToDiagonal(a: Tensor, value: number): Tensor
+
 export interface AttentionOptions {
   /** Independent sequences, stacked along the rows. */
   sequences: number

@@ -30,6 +30,7 @@ const CONTRACTS = new Set([
   "models/weights.ts",
   "methods/method.ts",
   "allocate/allocator.ts",
+  "allocate/gain.ts",
   "formats/checkpoint.ts",
   "formats/json.ts",
   "formats/storage.ts",

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::product::threads;
+use crate::product::{Factor, multiply};
 
 /// Adds x x^T over the rows x of `x` (t x n) to the lower triangle of `sums` (n x n, row-major); what is above the diagonal is
 /// left undefined. `scratch` is kept between calls to be reused.
@@ -41,30 +41,10 @@ fn product_of_columns(x: &[f32], n: usize, panel: std::ops::Range<usize>, out: &
     let (rows, columns, t) = (panel.len(), panel.end, x.len() / n);
     assert!(columns <= n && out.len() >= rows * columns);
     let stride = n as isize;
+    let left = Factor { values: &x[panel.start..], strides: (1, stride) };
+    let right = Factor { values: x, strides: (stride, 1) };
     // SAFETY: both operands lie inside x and the result inside out, as just checked.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            t,
-            out.as_mut_ptr(),
-            1,
-            columns as isize,
-            false,
-            x[panel.start..].as_ptr(),
-            stride,
-            1,
-            x.as_ptr(),
-            1,
-            stride,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            threads(),
-        );
-    }
+    unsafe { multiply(out.as_mut_ptr(), (rows, t, columns), left, right) }
 }
 
 /// Tiles of 8 x 48 sums in 24 vector registers, after Goto, van de Geijn 2008 (ACM TOMS 34:12).

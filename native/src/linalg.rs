@@ -21,15 +21,32 @@ fn with_matrix<R>(tensor: &Tensor, read: impl FnOnce(MatRef<'_, f64>) -> Result<
 }
 
 fn from_matrix(matrix: MatRef<'_, f64>) -> Result<Tensor> {
+    wrap(Candle::from_vec(row_major(matrix), (matrix.nrows(), matrix.ncols()), &Device::Cpu))
+}
+
+fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
     let (rows, columns) = (matrix.nrows(), matrix.ncols());
     let mut values = vec![0f64; rows * columns];
     faer::MatMut::from_row_major_slice_mut(&mut values, rows, columns).copy_from(matrix);
-    wrap(Candle::from_vec(values, (rows, columns), &Device::Cpu))
+    values
 }
 
 fn from_vector(values: Vec<f64>) -> Result<Tensor> {
     let n = values.len();
     wrap(Candle::from_vec(values, n, &Device::Cpu))
+}
+
+/// A + value I.
+#[napi(catch_unwind)]
+pub fn add_to_diagonal(a: &Tensor, value: f64) -> Result<Tensor> {
+    with_matrix(a, |a| {
+        let (rows, columns) = (a.nrows(), a.ncols());
+        let mut values = row_major(a);
+        for i in 0..rows.min(columns) {
+            values[i * (columns + 1)] += value;
+        }
+        wrap(Candle::from_vec(values, (rows, columns), &Device::Cpu))
+    })
 }
 
 /// Eigenvalues (n, largest first) and eigenvectors (n x n, one a column) of a symmetric matrix; the lower triangle is read.

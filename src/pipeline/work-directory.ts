@@ -2,17 +2,7 @@
  * Where a run writes its model until it is whole, so that a kill loses at most one block: `OUT.partial` beside `OUT`.
  * A block's tensors are written in their place and synced before the journal says, with their checksum, that they are there.
  */
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FormatError, UsageError } from "../errors.ts";
 import { type Layout, SafetensorsWriter } from "../formats/safetensors-writer.ts";
@@ -20,6 +10,7 @@ import { storage } from "../formats/storage.ts";
 import type { ModelConfig } from "../models/model.ts";
 import { blockOf } from "../models/weights.ts";
 import type { Tensor } from "../tensor/index.ts";
+import { moveFolder } from "./output-folder.ts";
 import type { ProjectionReport } from "./results.ts";
 
 /** What must be equal for two runs to be one: model, options, calibration text, version. */
@@ -128,10 +119,7 @@ export class WorkDirectory {
   /** Completes the model and moves the folder to `out`, which does not exist or is empty. */
   finish(out: string): void {
     this.writer.finish();
-    storage(out, () => {
-      if (existsSync(out)) rmdirSync(out);
-      renameSync(this.path, out);
-    });
+    moveFolder(this.path, out);
     WorkDirectory.tidy(out);
   }
 

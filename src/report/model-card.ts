@@ -1,4 +1,5 @@
 /** README.md of a compressed model: what it is, what it cost, how to load it. */
+import type { Gain } from "../allocate/gain.ts";
 
 export interface CardFacts {
   readonly model: string;
@@ -14,21 +15,13 @@ export interface CardFacts {
   /** Why this method and this allocation. */
   readonly recipe: string;
   /** By kind of module. */
-  readonly gains: readonly GainFacts[];
+  readonly gains: readonly Gain[];
   /** Only where the weights were trained afterwards. */
   readonly refinement?: {
     readonly level: string;
     readonly bestStep: number;
     readonly divergence: { readonly before: number; readonly after: number };
   };
-}
-
-interface GainFacts {
-  readonly kind: string;
-  readonly becomes: string;
-  readonly modules: number;
-  readonly parametersSaved: number;
-  readonly divergence: number | null;
 }
 
 export function renderModelCard(facts: CardFacts, { parametersBefore }: { readonly parametersBefore: number }): string {
@@ -94,7 +87,7 @@ function calibrated({ options, calibrationSha256 }: CardFacts): string {
 }
 
 /** What each kind of module gave up. */
-function renderGains(gains: readonly GainFacts[]): string {
+function renderGains(gains: readonly Gain[]): string {
   if (gains.length === 0) return "";
   const rows = gains.map(({ kind, becomes, modules, parametersSaved, divergence }) => {
     const cost = divergence === null ? "not measured" : divergence.toFixed(4);

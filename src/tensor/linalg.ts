@@ -100,9 +100,10 @@ export function meanDiagonal(A: Tensor): number {
   return diagonal(A).reduce((a, b) => a + b, 0) / A.rows;
 }
 
-/** A + value I. */
+/** A + value I, without an identity in memory. */
 export function addToDiagonal(A: Tensor, value: number): Tensor {
-  return scope(() => A.add(identity(A.rows).scale(value)));
+  square("addToDiagonal", A);
+  return scope(() => wrap("addToDiagonal", () => native.addToDiagonal(A.to("f64").handle, value)));
 }
 
 function square(operation: string, A: Tensor): void {
