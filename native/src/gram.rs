@@ -9,9 +9,12 @@ use crate::product::{Factor, multiply};
 /// left undefined. `scratch` is kept between calls to be reused.
 pub fn add_gram(x: &[f32], n: usize, sums: &mut [f64], scratch: &mut Vec<f32>) {
     assert!(sums.len() == n * n && x.len().is_multiple_of(n));
+    if x.is_empty() {
+        return;
+    }
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx512f") {
-        return x.chunks(tiles::DEPTH * n).for_each(|rows| tiles::add(rows, n, sums, scratch));
+        return tiles::add(x, n, sums, scratch);
     }
     add_panels(x, n, sums, scratch);
 }
@@ -55,38 +58,38 @@ mod tiles {
 
     const ROWS: usize = 8;
     const COLUMNS: usize = 48;
-    /// Rows of x that go into one f32 sum: a panel of them fits the second cache, and f64 sums are touched rarely.
-    pub const DEPTH: usize = 512;
+    /// Rows of x that go into one f32 sum: their part of a panel stays in the second cache.
+    const DEPTH: usize = 512;
 
-    /// As `add_gram`, for at most DEPTH rows of x.
+    /// As `add_gram`. Threads meet twice: they pack x, then each adds whole panels of rows of the result.
     pub fn add(x: &[f32], n: usize, sums: &mut [f64], scratch: &mut Vec<f32>) {
-        let depth = x.len() / n;
-        let width = n.next_multiple_of(COLUMNS);
-        scratch.resize(2 * depth * width, 0.0);
-        let (narrow, wide) = scratch.split_at_mut(depth * width);
-        pack::<ROWS>(x, n, narrow);
-        pack::<COLUMNS>(x, n, wide);
-        let (narrow, wide) = (&*narrow, &*wide);
+        let t = x.len() / n;
+        scratch.resize(t * n.next_multiple_of(COLUMNS), 0.0);
+        pack(x, n, scratch);
+        let panels = &*scratch;
         // Longest rows first, so that the threads end together.
         sums.par_chunks_mut(COLUMNS * n).enumerate().rev().with_max_len(1).for_each(|(panel, sums)| {
-            let groups = narrow[panel * COLUMNS * depth..].chunks_exact(ROWS * depth);
-            for (columns, b) in wide.chunks_exact(COLUMNS * depth).take(panel + 1).enumerate() {
-                for (a, sums) in groups.clone().zip(sums.chunks_mut(ROWS * n)) {
-                    // SAFETY: the caller saw the processor's AVX-512.
-                    unsafe {
-                        add_tile(a, b, &mut sums[columns * COLUMNS..], n, COLUMNS.min(n - columns * COLUMNS))
-                    };
+            let a = &panels[panel * COLUMNS * t..][..COLUMNS * t];
+            for (columns, b) in panels.chunks_exact(COLUMNS * t).take(panel + 1).enumerate() {
+                for (a, b) in a.chunks(COLUMNS * DEPTH).zip(b.chunks(COLUMNS * DEPTH)) {
+                    for (group, sums) in sums.chunks_mut(ROWS * n).enumerate() {
+                        let sums = &mut sums[columns * COLUMNS..];
+                        // SAFETY: the caller saw the processor's AVX-512.
+                        unsafe {
+                            add_tile(&a[group * ROWS..], b, sums, n, COLUMNS.min(n - columns * COLUMNS))
+                        };
+                    }
                 }
             }
         });
     }
 
-    /// Panels of W columns of x, the values of one row side by side; zeros beyond the last column.
-    fn pack<const W: usize>(x: &[f32], n: usize, out: &mut [f32]) {
-        let depth = x.len() / n;
-        out.par_chunks_mut(W * depth).enumerate().for_each(|(panel, out)| {
-            let columns = (panel * W).min(n)..((panel + 1) * W).min(n);
-            for (out, x) in out.chunks_exact_mut(W).zip(x.chunks_exact(n)) {
+    /// Panels of 48 columns of x, the values of one row side by side; zeros beyond the last column.
+    fn pack(x: &[f32], n: usize, panels: &mut [f32]) {
+        let t = x.len() / n;
+        panels.par_chunks_mut(COLUMNS * t).enumerate().for_each(|(panel, out)| {
+            let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(n);
+            for (out, x) in out.chunks_exact_mut(COLUMNS).zip(x.chunks_exact(n)) {
                 out[..columns.len()].copy_from_slice(&x[columns.clone()]);
                 out[columns.len()..].fill(0.0);
             }
@@ -96,7 +99,7 @@ mod tiles {
     /// Adds the tile a^T b to its first `columns` sums a row; rows lie n apart, the last ones may be missing.
     #[target_feature(enable = "avx512f")]
     fn add_tile(a: &[f32], b: &[f32], sums: &mut [f64], n: usize, columns: usize) {
-        for row in sums.chunks(n) {
+        for row in sums.chunks(n).take(ROWS) {
             for line in row[..columns.min(row.len())].chunks(8) {
                 _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
             }
@@ -110,15 +113,15 @@ mod tiles {
         }
     }
 
-    /// tile = a^T b, depth x 8 and depth x 48. Never inlined: the 24 sums must stay in registers.
+    /// tile = a^T b of rows of 48 values, of a the first 8. Never inlined: the 24 sums must stay in registers.
     #[target_feature(enable = "avx512f")]
     #[inline(never)]
     fn product(a: &[f32], b: &[f32], tile: &mut [f32; ROWS * COLUMNS]) {
         let mut sums = [[_mm512_setzero_ps(); 3]; ROWS];
-        for (a, b) in a.chunks_exact(ROWS).zip(b.chunks_exact(COLUMNS)) {
+        for (a, b) in a.chunks(COLUMNS).zip(b.chunks_exact(COLUMNS)) {
             // SAFETY: b has 48 values.
             let b = unsafe { [0, 16, 32].map(|at| _mm512_loadu_ps(b.as_ptr().add(at))) };
-            for (sums, &a) in sums.iter_mut().zip(a) {
+            for (sums, &a) in sums.iter_mut().zip(&a[..ROWS]) {
                 let a = _mm512_set1_ps(a);
                 for (sum, b) in sums.iter_mut().zip(b) {
                     *sum = _mm512_fmadd_ps(a, b, *sum);

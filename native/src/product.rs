@@ -47,8 +47,8 @@ const WORTH_THREADS: usize = 1 << 19;
 /// Parts begin at whole tiles of the kernel, whose longer side is 48 with AVX-512.
 const TILE: usize = 48;
 
-/// out = a b, row-major; a: m x k, b: k x n. Each thread makes a part of the longer side of the result, by itself: the kernel's own
-/// threads share what they pack and wait for one another, which takes a third of their time (bench/kernels.mjs).
+/// out = a b, row-major; a: m x k, b: k x n. Each thread makes a part of the longer side of the result by itself, and packs the whole of
+/// the factor on the other side; the kernel's own threads share what they pack and wait for one another.
 ///
 /// # Safety
 /// Both factors lie inside their slices, and `out` has room for m n values.
