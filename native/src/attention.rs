@@ -1,12 +1,12 @@
 //! Causal grouped-query attention with the softmax fused in: scores exist for one tile of queries at a time.
 
 use candle_core::{Device, Tensor as Candle};
-use gemm::Parallelism;
 use napi_derive::napi;
 use rayon::prelude::*;
 
 use crate::error::{Result, failure};
 use crate::exp::exp;
+use crate::product::multiply_alone;
 use crate::simd::{LANES, largest, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
@@ -155,7 +155,7 @@ impl Head<'_> {
         let mut scores = vec![0f32; rows * keys]; // rows x keys
         // SAFETY: the strides describe the slices that `Head` borrows.
         unsafe {
-            product(
+            multiply_alone(
                 (rows, keys, self.e),
                 (scores.as_mut_ptr(), keys as isize, 1),
                 (self.q[first * self.q_stride..].as_ptr(), self.q_stride as isize, 1),
@@ -182,7 +182,7 @@ impl Head<'_> {
         let keys = weights.len() / rows;
         // SAFETY: as in `weights`; `out` is the caller's promise.
         unsafe {
-            product(
+            multiply_alone(
                 (rows, self.e_value, keys),
                 (out, out_stride as isize, 1),
                 (weights.as_ptr(), keys as isize, 1),
@@ -208,43 +208,5 @@ vectorized! {
         for v in scores {
             *v *= inverse;
         }
-    }
-}
-
-/// out = a b, or out + a b, on one thread; each operand is (pointer, row stride, column stride), sizes are (m, n, k).
-///
-/// # Safety
-/// The pointers must be valid for the sizes and strides given.
-pub(crate) unsafe fn product(
-    (m, n, k): (usize, usize, usize),
-    (out, out_rs, out_cs): (*mut f32, isize, isize),
-    (a, a_rs, a_cs): (*const f32, isize, isize),
-    (b, b_rs, b_cs): (*const f32, isize, isize),
-    adds: bool,
-) {
-    let kept = if adds { 1.0 } else { 0.0 };
-    // SAFETY: the caller's promise.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            out_cs,
-            out_rs,
-            adds,
-            a,
-            a_cs,
-            a_rs,
-            b,
-            b_cs,
-            b_rs,
-            kept,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
     }
 }

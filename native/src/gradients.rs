@@ -5,10 +5,11 @@ use candle_core::{Device, Tensor as Candle};
 use napi_derive::napi;
 use rayon::prelude::*;
 
-use crate::attention::{AttentionOptions, Head, Heads, OutPointer, TILE, product};
+use crate::attention::{AttentionOptions, Head, Heads, OutPointer, TILE};
 use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::nn::{log_sum_exp, matrix};
+use crate::product::multiply_alone;
 use crate::simd::{LANES, lanes_sum, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
@@ -159,20 +160,26 @@ unsafe fn tile_gradient(
     unsafe {
         let (dk, dv) = (dk.add(begin * head.k_stride), dv.add(begin * head.v_stride));
         let v = head.v[begin * head.v_stride..].as_ptr();
-        product(
+        multiply_alone(
             (keys, head.e_value, rows),
             (dv, v_stride, 1),
             (weights.as_ptr(), 1, keys as isize),
             dy,
             true,
         );
-        product((rows, keys, head.e_value), (ds.as_mut_ptr(), keys as isize, 1), dy, (v, 1, v_stride), false);
+        multiply_alone(
+            (rows, keys, head.e_value),
+            (ds.as_mut_ptr(), keys as isize, 1),
+            dy,
+            (v, 1, v_stride),
+            false,
+        );
         softmax_gradient(&mut ds, &weights, keys, head.scale);
         let k = (head.k[begin * head.k_stride..].as_ptr(), k_stride, 1);
         let dq = (dq.add(first * head.q_stride), q_stride, 1);
-        product((rows, head.e, keys), dq, (ds.as_ptr(), keys as isize, 1), k, false);
+        multiply_alone((rows, head.e, keys), dq, (ds.as_ptr(), keys as isize, 1), k, false);
         let q = (head.q[first * head.q_stride..].as_ptr(), q_stride, 1);
-        product((keys, head.e, rows), (dk, k_stride, 1), (ds.as_ptr(), 1, keys as isize), q, true);
+        multiply_alone((keys, head.e, rows), (dk, k_stride, 1), (ds.as_ptr(), 1, keys as isize), q, true);
     }
 }
 

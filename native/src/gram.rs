@@ -47,7 +47,7 @@ fn product_of_columns(x: &[f32], n: usize, panel: std::ops::Range<usize>, out: &
     let left = Factor { values: &x[panel.start..], strides: (1, stride) };
     let right = Factor { values: x, strides: (stride, 1) };
     // SAFETY: both operands lie inside x and the result inside out, as just checked.
-    unsafe { multiply(out.as_mut_ptr(), (rows, t, columns), left, right) }
+    unsafe { multiply(out.as_mut_ptr(), (rows, columns, t), left, right) }
 }
 
 /// Tiles of 8 x 48 sums in 24 vector registers, after Goto, van de Geijn 2008 (ACM TOMS 34:12).

@@ -27,7 +27,7 @@ fn multiplied<T: WithDType>(a: &Candle, b: &Candle) -> Result<Candle> {
             let (a, b) = (Factor { values: a, strides: a_strides }, Factor { values: b, strides: b_strides });
             // SAFETY: both views lie inside their slices, and the result fills the m n values reserved.
             unsafe {
-                multiply(out.as_mut_ptr(), (m, k, n), a, b);
+                multiply(out.as_mut_ptr(), (m, n, k), a, b);
                 out.set_len(m * n);
             }
             Candle::from_vec(out, (m, n), &Device::Cpu).map_err(failure)
@@ -54,7 +54,7 @@ const TILE: usize = 48;
 /// Both factors lie inside their slices, and `out` has room for m n values.
 pub unsafe fn multiply<T: WithDType>(
     out: *mut T,
-    (m, k, n): (usize, usize, usize),
+    (m, n, k): (usize, usize, usize),
     a: Factor<T>,
     b: Factor<T>,
 ) {
@@ -65,52 +65,44 @@ pub unsafe fn multiply<T: WithDType>(
     let across = n.div_ceil(columns);
     (0..m.div_ceil(rows) * across).into_par_iter().for_each(|index| {
         let (row, column) = (index / across * rows, index % across * columns);
-        let size = (rows.min(m - row), k, columns.min(n - column));
+        let size = (rows.min(m - row), columns.min(n - column), k);
+        let out = (out.at(row * n + column), n as isize, 1);
         // SAFETY: the part lies inside the result, and no two parts overlap.
-        unsafe { multiply_part(out.at(row * n + column), n, size, a.from(row, 0), b.from(0, column)) }
+        unsafe { multiply_alone(size, out, a.from(row, 0), b.from(0, column), false) }
     });
 }
 
-unsafe fn multiply_part<T: WithDType>(
-    out: *mut T,
-    out_stride: usize,
-    (m, k, n): (usize, usize, usize),
-    (a, (a_rs, a_cs)): (*const T, (isize, isize)),
-    (b, (b_rs, b_cs)): (*const T, (isize, isize)),
+/// A matrix from its first value: where that is, and how far apart its rows and its columns are.
+pub type Strided<P> = (P, isize, isize);
+
+/// out = a b, or out + a b, on the caller's thread; sizes are (m, n, k).
+///
+/// # Safety
+/// The pointers must be valid for the sizes and strides given.
+pub unsafe fn multiply_alone<T: WithDType>(
+    (m, n, k): (usize, usize, usize),
+    (out, out_rs, out_cs): Strided<*mut T>,
+    (a, a_rs, a_cs): Strided<*const T>,
+    (b, b_rs, b_cs): Strided<*const T>,
+    adds: bool,
 ) {
-    let (zero, one) = (T::from_f64(0.0), T::from_f64(1.0));
-    let out_rs = out_stride as isize;
-    // SAFETY: the caller's.
+    let one = T::from_f64(1.0);
+    let kept = if adds { one } else { T::from_f64(0.0) };
+    let alone = Parallelism::None;
+    // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_rs,
-            false,
-            a,
-            a_cs,
-            a_rs,
-            b,
-            b_cs,
-            b_rs,
-            zero,
-            one,
-            false,
-            false,
-            false,
-            Parallelism::None,
+            m, n, k, out, out_cs, out_rs, adds, a, a_cs, a_rs, b, b_cs, b_rs, kept, one, false, false, false,
+            alone,
         );
     }
 }
 
 impl<T> Factor<'_, T> {
-    /// The address of a value and the strides from there.
-    fn from(&self, row: usize, column: usize) -> (*const T, (isize, isize)) {
+    /// The part that begins at a row and a column.
+    fn from(&self, row: usize, column: usize) -> Strided<*const T> {
         let offset = row as isize * self.strides.0 + column as isize * self.strides.1;
-        (self.values.as_ptr().wrapping_offset(offset), self.strides)
+        (self.values.as_ptr().wrapping_offset(offset), self.strides.0, self.strides.1)
     }
 }
 
