@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { renderModelCard, withMeasured } from "./model-card.ts";
+import { type CardFacts, renderModelCard, withMeasured } from "./model-card.ts";
 
-const FACTS = {
+const FACTS: CardFacts = {
   model: "ahab/pequod@0123456789abcdef0123456789abcdef01234567",
   method: "nsvd-i",
   keep: 0.8,
