@@ -10,6 +10,8 @@ the original keys its config.json says (a family's names are those of its origin
                  "AutoModelForCausalLM": "modeling_rankfold.RankfoldLlamaForCausalLM"}
     "projection_ranks": {"model.layers.0.self_attn.q_proj": 115, ...}    the rest is dense
     "projection_biases": ["model.layers.0.self_attn.q_proj", ...]    those that compression gave a bias
+    "projection_shared_rights": {"model.layers.0.mlp.up_proj": "model.layers.0.mlp.gate_proj", ...}    those that read the
+                                                                                    right factor of another
     "block_widths": {"0": {"intermediate_size": 400, "qk_head_dim": 48, "v_head_dim": 40}, ...}    blocks narrower than the
                                                                                     config says; what is absent is whole
     "block_rope_pairs": {"0": [[0, 2, 5, ...], ...], ...}    the rotary pairs that each key/value head keeps, and the query
@@ -39,16 +41,18 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 
 
 class LowRankLinear(nn.Module):
-    """y = left (right x) + bias, with rank k instead of m x n weights."""
+    """y = left (right x) + bias, with rank k instead of m x n weights. The right factor may be that of another projection."""
 
-    def __init__(self, in_features: int, out_features: int, rank: int, bias: bool):
+    def __init__(self, in_features: int, out_features: int, rank: int, bias: bool, owner: "LowRankLinear | None" = None):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.right = nn.Linear(in_features, rank, bias=False)  # k x n
+        if owner is None:
+            self.right = nn.Linear(in_features, rank, bias=False)  # k x n
+        self.owner = (owner or self,)  # a tuple, so that the factor is in the model once
         self.left = nn.Linear(rank, out_features, bias=bias)  # m x k, and m
 
     def forward(self, x):
-        return self.left(self.right(x))
+        return self.left(self.owner[0].right(x))
 
 
 def rotate_pairs(x, cos, sin):
@@ -112,12 +116,14 @@ def factor_projections(base: nn.Module, config) -> None:
     """Replaces the projections that the config gives a rank by low-rank ones, and adds the biases that it lists."""
     ranks = getattr(config, "projection_ranks", None) or {}
     biases = set(getattr(config, "projection_biases", None) or ())
-    for name in sorted(biases | ranks.keys()):
+    shared = getattr(config, "projection_shared_rights", None) or {}
+    for name in sorted(biases | ranks.keys(), key=lambda name: (name in shared, name)):
         block, _, child = name.removeprefix("model.").rpartition(".")
         parent = base.get_submodule(block)
         dense = getattr(parent, child)
         m, n, bias = dense.out_features, dense.in_features, dense.bias is not None or name in biases
-        setattr(parent, child, LowRankLinear(n, m, ranks[name], bias) if name in ranks else nn.Linear(n, m, bias=bias))
+        owner = base.get_submodule(shared[name].removeprefix("model.")) if name in shared else None
+        setattr(parent, child, LowRankLinear(n, m, ranks[name], bias, owner) if name in ranks else nn.Linear(n, m, bias=bias))
 
 
 class RankfoldConfigMixin:

@@ -32,6 +32,7 @@ describe("a compressed model", () => {
     const kinds = {
       biases: { method: "rom", center: "mean" },
       skeletons: { method: "nid-i" },
+      joint: { method: "svd-llm", joint: true },
     } as const;
     for (const [kind, options] of Object.entries(kinds)) folders.set(kind, await compressed(root, options));
   }, 60_000);
@@ -42,15 +43,18 @@ describe("a compressed model", () => {
         ? narrowerHeads(await loadModel(PEQUOD), 11, 20)
         : loadModel(folders.get(kind) as string);
 
-  test.each(["biases", "skeletons", "narrower", "narrower heads"])("(%s) is whole again, under its own type", async (kind) => {
-    const { folder, check, notes } = await exported(await modelOf(kind), "f32");
-    expect(check?.prompt).toBeLessThan(2e-5);
-    const config = readJson(join(folder, "config.json"));
-    expect(config).toMatchObject({ model_type: "llama", architectures: ["LlamaForCausalLM"], dtype: "float32" });
-    expect(Object.keys(config).filter((key) => /^(projection_|block_widths|auto_map)/.test(key))).toEqual([]);
-    expect([config.attention_bias, config.intermediate_size]).toEqual([kind === "biases", 704]);
-    expect(notes.join()).toMatch(/saves nothing/);
-  });
+  test.each(["biases", "skeletons", "joint", "narrower", "narrower heads"])(
+    "(%s) is whole again, under its own type",
+    async (kind) => {
+      const { folder, check, notes } = await exported(await modelOf(kind), "f32");
+      expect(check?.prompt).toBeLessThan(2e-5);
+      const config = readJson(join(folder, "config.json"));
+      expect(config).toMatchObject({ model_type: "llama", architectures: ["LlamaForCausalLM"], dtype: "float32" });
+      expect(Object.keys(config).filter((key) => /^(projection_|block_widths|auto_map)/.test(key))).toEqual([]);
+      expect([config.attention_bias, config.intermediate_size]).toEqual([kind === "biases", 704]);
+      expect(notes.join()).toMatch(/saves nothing/);
+    },
+  );
 
   test("is written in the model's own dtype by default", async () => {
     const { folder, dtype, check } = await exported(await modelOf("skeletons"));

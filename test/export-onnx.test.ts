@@ -107,13 +107,14 @@ describe("compressed models", () => {
       biases: { method: "rom", center: "mean" },
       skeletons: { method: "nid-i" },
       plain: { method: "svd-llm" },
+      joint: { method: "svd-llm", joint: true },
     } as const;
     for (const [kind, options] of Object.entries(kinds)) models.set(kind, await loadModel(await compressed(root, options)));
     models.set("narrower", narrower(await loadModel(PEQUOD)));
   }, 60_000);
   const modelOf = (kind: string) => models.get(kind) as Model;
 
-  test.each(["biases", "skeletons", "plain", "narrower"])("(%s) give their logits in f32", async (kind) => {
+  test.each(["biases", "skeletons", "plain", "joint", "narrower"])("(%s) give their logits in f32", async (kind) => {
     const { check, folder, models } = await exported(modelOf(kind), { dtypes: ["fp32"] });
     expect(check?.prompt).toBeLessThan(2e-5);
     expect(check?.cached).toBeLessThan(2e-5);

@@ -105,6 +105,7 @@ export const COMPRESS = [
   option("--rank-multiple <n>", "round ranks down to a multiple of this")
     .argParser(wholeNumber(1))
     .default(compress.rankMultiple),
+  option("--joint", "q and k, gate and up share their right factor, where both are factored: a larger rank at the same size"),
   option("--refine <level>", "train the new weights afterwards; model: end to end against the dense model's predictions").choices(
     ["model"],
   ),

@@ -71,6 +71,11 @@ export const llama: Architecture<LlamaConfig> = {
     ];
   },
 
+  stacks: [
+    ["self_attn.q_proj", "self_attn.k_proj"],
+    ["mlp.gate_proj", "mlp.up_proj"],
+  ],
+
   channels: { inputs: ["mlp.gate_proj", "mlp.up_proj"], output: "mlp.down_proj", site: "mlp.hidden" },
 
   heads: {

@@ -141,6 +141,8 @@ export interface ModelConfig {
   readonly addedBiases: ReadonlySet<string>;
   /** Projections whose right factor ends in rows of an interpolative decomposition: the columns that hold its identity. */
   readonly skeletons: ReadonlyMap<string, Uint32Array>;
+  /** Projections without a right factor of their own, and the one whose they read, both by full name. */
+  readonly sharedRights: ReadonlyMap<string, string>;
   /** Sizes of the blocks that are narrower than the others. */
   readonly widths: ReadonlyMap<number, BlockWidths>;
   /** Of the blocks whose query and key heads are narrower. */
@@ -161,6 +163,8 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   parseConfig(json: Record<string, unknown>, shared: ModelConfig): C;
   /** The projections of one block, in forward order, in their dense shape. */
   projections(config: C, block: number): readonly ProjectionShape[];
+  /** Projections of one input that may share a right factor, by names relative to the block. */
+  readonly stacks: readonly (readonly string[])[];
   /** The gated MLP by its channels: a channel is a row of each input projection and a column of the output's. */
   readonly channels: { readonly inputs: readonly string[]; readonly output: string; readonly site: string };
   /** The attention's projections by their heads. */

@@ -1,5 +1,6 @@
 /** model_type of config.json -> architecture family. A compressed model's type is the dense one's behind `rankfold_`. */
-import { UnsupportedError } from "../errors.ts";
+
+import { ConfigError, UnsupportedError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
 import { boolean, indexLists, indices, type Json, object, positive, positiveInt, strings } from "./config.ts";
 import { llama } from "./llama.ts";
@@ -35,10 +36,21 @@ export function parseModelConfig(json: Json): { architecture: Architecture; conf
     maxPositions: positiveInt(json, "max_position_embeddings", 2048),
     ranks: new Map(Object.keys(ranks).map((name) => [name, positiveInt(ranks, name)])),
     addedBiases: new Set(strings(json, "projection_biases")),
+    sharedRights: sharedRights(json, ranks),
     ...narrowBlocks(json),
     skeletons: new Map(Object.keys(skeletons).map((name) => [name, indices(skeletons, name)])),
   };
   return { architecture, config: architecture.parseConfig(json, shared) };
+}
+
+/** @throws ConfigError unless both are factored, at one rank, and the other has a right factor of its own. */
+function sharedRights(json: Json, ranks: Json): Map<string, string> {
+  const shared = object(json, "projection_shared_rights");
+  for (const [name, owner] of Object.entries(shared)) {
+    const fits = typeof owner === "string" && !(owner in shared) && ranks[owner] !== undefined && ranks[owner] === ranks[name];
+    if (!fits) throw new ConfigError("projection_shared_rights", `${name} must name a projection of its own rank, got ${owner}`);
+  }
+  return new Map(Object.entries(shared as Record<string, string>));
 }
 
 /** The keys of `block_widths`, by the part that each is the size of. */

@@ -23,7 +23,7 @@ export const blockOf = (name: string) => Number(/^model\.layers\.(\d+)\./.exec(n
 /** The tensors that store one projection, with their shapes. */
 export function projectionTensors(
   { name, rows, columns, bias }: ProjectionShape,
-  { ranks, addedBiases, skeletons }: ModelConfig,
+  { ranks, addedBiases, skeletons, sharedRights }: ModelConfig,
 ) {
   const tensors = new Map<string, readonly number[]>();
   const rank = ranks.get(name);
@@ -34,7 +34,7 @@ export function projectionTensors(
   }
   const skeleton = skeletons.get(name)?.length ?? 0;
   tensors.set(`${name}.left.weight`, [rows, rank]);
-  tensors.set(`${name}.right.weight`, [rank - skeleton, columns]);
+  if (!sharedRights.has(name)) tensors.set(`${name}.right.weight`, [rank - skeleton, columns]);
   if (skeleton > 0) tensors.set(`${name}.right.coefficients`, [skeleton, columns - skeleton]);
   if (bias || addedBiases.has(name)) tensors.set(`${name}.left.bias`, [rows]);
   return tensors;
@@ -96,18 +96,27 @@ export type TensorSource = Pick<Checkpoint, "read">;
 /** Reads one block. The caller's scope owns the tensors. */
 export function readBlock(source: TensorSource, architecture: Architecture, config: ModelConfig, block: number): BlockWeights {
   const prefix = blockPrefix(block);
+  const rights = new Map<string, Tensor>();
   const linears = architecture.projections(config, block).map((projection): [string, Linear] => {
-    return [projection.name.slice(prefix.length), readLinear(source, projection, config)];
+    return [projection.name.slice(prefix.length), readLinear(source, projection, config, rights)];
   });
   const vectors = architecture.norms.map((norm): [string, Tensor] => [norm, source.read(`${prefix}${norm}.weight`)]);
   return { linears: new Map(linears), vectors: new Map(vectors), ropePairs: config.ropePairs.get(block) };
 }
 
-function readLinear(source: TensorSource, { name, rows, bias }: ProjectionShape, config: ModelConfig): Linear {
+/** @param rights the block's right factors so far; one that is shared is one tensor. */
+function readLinear(
+  source: TensorSource,
+  { name, rows, bias }: ProjectionShape,
+  config: ModelConfig,
+  rights: Map<string, Tensor>,
+): Linear {
   const row = (tensor: string) => ({ bias: scope(() => source.read(tensor).reshape(1, rows)) });
   if (!config.ranks.has(name)) return { weight: source.read(`${name}.weight`), ...(bias ? row(`${name}.bias`) : {}) };
   const left = source.read(`${name}.left.weight`);
-  const right = readRight(source, name, config.skeletons.get(name));
+  const owner = config.sharedRights.get(name) ?? name;
+  const right = rights.get(owner) ?? readRight(source, owner, config.skeletons.get(owner));
+  rights.set(owner, right);
   return { left, right, ...(bias || config.addedBiases.has(name) ? row(`${name}.left.bias`) : {}) };
 }
 
@@ -123,7 +132,7 @@ function readRight(source: TensorSource, name: string, columns: Uint32Array | un
 export function storedTensors(
   { linears, vectors }: BlockWeights,
   block: number,
-  skeletons: ReadonlyMap<string, Uint32Array>,
+  { skeletons, sharedRights }: Pick<ModelConfig, "skeletons" | "sharedRights">,
 ): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   const prefix = blockPrefix(block);
@@ -132,7 +141,7 @@ export function storedTensors(
     if ("weight" in layer) tensors.set(`${prefix}${name}.weight`, layer.weight);
     else
       for (const [part, tensor] of storedFactors(layer, skeletons.get(prefix + name)))
-        tensors.set(`${prefix}${name}.${part}`, tensor);
+        if (part === "left.weight" || !sharedRights.has(prefix + name)) tensors.set(`${prefix}${name}.${part}`, tensor);
     if (layer.bias) tensors.set(`${prefix}${name}${"left" in layer ? ".left" : ""}.bias`, flat(layer.bias));
   }
   return tensors;

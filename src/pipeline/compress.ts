@@ -17,6 +17,7 @@ import { allocationsOf } from "./allocation.ts";
 import { checkPair, withScheduledKeep } from "./candidates.ts";
 import { factorizeBlock, type Streams } from "./factorize-block.ts";
 import type { Job } from "./job.ts";
+import { checkJoint } from "./joint.ts";
 import { peakRssBytes, StageClock, stopwatch } from "./measure.ts";
 import { modelFingerprint } from "./model-fingerprint.ts";
 import { DEFAULT_KEEP } from "./options.ts";
@@ -97,6 +98,7 @@ function checkOptions(model: Model, options: Options): void {
     throw new UnsupportedError(`${model.path}: is already compressed by rankfold; compress the dense model instead`);
   checkPair(options.method, options.allocate);
   checkMeasurable(options);
+  checkJoint(options);
 }
 
 /** The windows to run, none where nothing is to be summed; and what stands for their text, null for data-free methods. */
@@ -203,7 +205,7 @@ function* readOneByOne({ checkpoint }: Model, names: Iterable<string>): Generato
 
 function compressBlock({ model, options, plan, job, work, holder, stored, clock }: Run, index: number, streams: Streams): void {
   const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
-  const { method, ranks, widths, dtype } = plan;
+  const { method, ranks, sharedRights, widths, dtype } = plan;
   const task = {
     model,
     index,
@@ -211,6 +213,7 @@ function compressBlock({ model, options, plan, job, work, holder, stored, clock 
     method,
     options,
     ranks,
+    sharedRights,
     widths: widths.get(index),
     dtype,
     clock,
@@ -221,7 +224,7 @@ function compressBlock({ model, options, plan, job, work, holder, stored, clock 
   const reports = factorizeBlock({ ...task, statistics }, streams, plan.propagate);
   statistics?.close();
   const skeletons = new Map(reports.flatMap(({ name, skeleton }) => (skeleton ? [[name, Uint32Array.from(skeleton)]] : [])));
-  clock.time("write", () => work.save(index, storedTensors(weights, index, skeletons), reports));
+  clock.time("write", () => work.save(index, storedTensors(weights, index, { skeletons, sharedRights }), reports));
 }
 
 /** A block that a run before this one finished: only the activations behind it are needed. */

@@ -81,7 +81,7 @@ function writeWeights(
       const shapes = architecture.projections(dense, block);
       const places = placesOf(architecture, config, block);
       const whole = new Map(shapes.map((shape) => wholeLayer(shape, linears, blockPrefix(block), places)));
-      for (const [name, tensor] of storedTensors({ linears: whole, vectors }, block, new Map())) writer.write(name, tensor);
+      for (const [name, tensor] of storedTensors({ linears: whole, vectors }, block, dense)) writer.write(name, tensor);
     });
   }
   writer.finish();

@@ -4,6 +4,7 @@
  * projection sees inputs made by the compressed ones before it: q, k, v, then o, then gate, up, then down. Methods that compare
  * both models have the dense one run beside it.
  */
+import { groupedBy } from "../allocate/kind.ts";
 import { type SiteStatistics, SiteSums } from "../calibrate/statistics.ts";
 import type { InputStatistics, Method, MethodOptions } from "../methods/method.ts";
 import { advanceBatches, type Batch, setStream } from "../models/forward.ts";
@@ -14,7 +15,7 @@ import { nameInBlock } from "../models/weights.ts";
 import { type DType, scope, type Tensor } from "../tensor/index.ts";
 import type { StageClock } from "./measure.ts";
 import { narrowerPart, narrowing } from "./narrower.ts";
-import { decomposed, type Replacement, replacementAt } from "./replacement.ts";
+import { decomposedStack, replacementsAt } from "./replacement.ts";
 import type { ProjectionReport } from "./results.ts";
 import { comparesModels } from "./stored-statistics.ts";
 
@@ -27,6 +28,8 @@ export interface BlockTask {
   readonly options: MethodOptions;
   /** Rank of each projection to factor, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
+  /** Those that read another one's right factor, and which. */
+  readonly sharedRights: ReadonlyMap<string, string>;
   /** Sizes of the parts that get narrower. */
   readonly widths?: BlockWidths | undefined;
   /** What the factors are rounded to, so that later blocks see what will be written. */
@@ -51,7 +54,7 @@ export interface Streams {
 /** Factors the block's projections and moves the streams to its output. The caller's scope owns the new weights. */
 export function factorizeBlock(task: BlockTask, streams: Streams, propagate: "original" | "compressed"): ProjectionReport[] {
   if (task.method.needs.length === 0 && partsToNarrow(task).length === 0)
-    return shapesToFactor(task).map((shape) => factorizeProjection(task, shape, undefined));
+    return stacksOf(task, shapesToFactor(task)).flatMap((stack) => factorizeStack(task, stack, undefined));
   if (task.statistics) return factorizeSites(task, task.statistics);
   return propagate === "original" ? withOriginalInputs(task, streams.seen) : withCompressedInputs(task, streams);
 }
@@ -187,7 +190,7 @@ function factorizeSite(task: BlockTask, site: string, sums: SiteStatistics): Pro
     const statistics = sums.statistics(site, `block ${task.index}`);
     const parts = partsToNarrow(task).filter((shape) => shape.site === site);
     const narrower = parts.map((shape) => narrowPart(task, shape, statistics));
-    const reports = shapes.map((shape) => factorizeProjection(task, shape, statistics));
+    const reports = stacksOf(task, shapes).flatMap((stack) => factorizeStack(task, stack, statistics));
     return {
       reports: [...narrower.flatMap((part) => part.reports), ...reports],
       layers: [...narrower.map((part) => part.layers), ...shapes.map((shape) => layerOf(task, shape))],
@@ -212,19 +215,24 @@ function layerOf(task: BlockTask, shape: ProjectionShape) {
   return task.weights.linears.get(nameInBlock(shape.name));
 }
 
-function factorizeProjection(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): ProjectionReport {
-  task.checkpoint();
-  return task.clock.time("factorize", () => {
-    const { layer, report } = scope(() => replacement(task, shape, statistics));
-    const dense = layerOf(task, shape) as Dense;
-    task.weights.linears.set(nameInBlock(shape.name), layer);
-    if (!comparesModels(task.method)) dense.weight.dispose(); // else the dense stream is still to pass through it
-    return report;
-  });
+/** Projections that share a right factor, together; each of the others alone. */
+function stacksOf({ sharedRights }: BlockTask, shapes: readonly ProjectionShape[]): ProjectionShape[][] {
+  return [...groupedBy(shapes, ({ name }) => sharedRights.get(name) ?? name).values()];
 }
 
-function replacement(task: BlockTask, shape: ProjectionShape, statistics: InputStatistics | undefined): Replacement {
-  const dense = layerOf(task, shape) as Dense;
-  const made = decomposed(task, shape, dense, statistics);
-  return replacementAt(made, task.ranks.get(shape.name) as number, task.dtype);
+function factorizeStack(
+  task: BlockTask,
+  shapes: readonly ProjectionShape[],
+  statistics: InputStatistics | undefined,
+): ProjectionReport[] {
+  task.checkpoint();
+  return task.clock.time("factorize", () => {
+    const members = shapes.map((shape) => ({ shape, dense: layerOf(task, shape) as Dense }));
+    const rank = task.ranks.get((shapes[0] as ProjectionShape).name) as number;
+    const made = scope(() => replacementsAt(decomposedStack(task, members, statistics), rank, task.dtype));
+    for (const { layer, report } of made) task.weights.linears.set(nameInBlock(report.name), layer);
+    // Where both models are compared, the dense stream is still to pass through the weights.
+    if (!comparesModels(task.method)) for (const { dense } of members) dense.weight.dispose();
+    return made.map(({ report }) => report);
+  });
 }

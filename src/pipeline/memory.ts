@@ -8,6 +8,7 @@ import { MemoryError } from "../errors.ts";
 import { BATCH_TOKENS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { ProjectionShape } from "../models/model.ts";
+import { nameInBlock } from "../models/weights.ts";
 import { recordingBytes } from "../refine/end-to-end.ts";
 import { BYTES } from "../tensor/index.ts";
 import { gradientPassBytes } from "./gradient-memory.ts";
@@ -27,6 +28,8 @@ export interface Work {
   /** Whether sums are made or read. */
   readonly sums: boolean;
   readonly decomposes: boolean;
+  /** Whether projections that share a right factor are decomposed as one. */
+  readonly joint?: boolean;
   /** Whether the gradients at the outputs are summed too, in a pass of their own. */
   readonly gradients: boolean;
   /** Whether the allocator has replacements measured first. */
@@ -65,7 +68,7 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const forward = sum(grams) + Math.max(temporaries, work.decomposes ? 0 : sum(grams) / 2); // or the triangles that are stored
   // A site's sums are handed over to its decompositions, those of later sites wait.
   const decompositions = work.decomposes
-    ? sites.map((readers) => Math.max(...readers.map((shape) => decompositionBytes(shape, work))))
+    ? sites.map((readers) => Math.max(...decomposedAt(model, readers, work).map((shape) => decompositionBytes(shape, work))))
     : [];
   const factorize = Math.max(0, ...decompositions.map((bytes, i) => bytes + sum(grams.slice(i))));
   const weights = work.models * sum(shapes.map(({ rows, columns }) => rows * columns * f32));
@@ -81,6 +84,15 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+
+/** What is decomposed of the projections that read a site: each alone, or a stack of them. */
+function decomposedAt({ architecture }: Model, readers: readonly ProjectionShape[], { joint }: Work): ProjectionShape[] {
+  const stacks = architecture.stacks.map((stack) => readers.filter(({ name }) => stack.includes(nameInBlock(name))));
+  const joined = stacks.flatMap(([first, ...rest]) => {
+    return first && rest.length > 0 ? [{ ...first, rows: first.rows + sum(rest.map(({ rows }) => rows)) }] : [];
+  });
+  return joint ? [...readers, ...joined] : [...readers];
+}
 
 /** Values a token of the widest step of a block: the MLP's inputs and output, and the streams around them. */
 function batchValues({ config }: Model, shapes: readonly ProjectionShape[]): number {

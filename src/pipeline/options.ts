@@ -61,6 +61,8 @@ export const compressOptions = z.strictObject({
   order: z.enum(["elimination", "scores"]).default(METHOD_DEFAULTS.order),
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),
+  /** Projections of one input, both factored, share the right factor. */
+  joint: z.boolean().default(false),
   /** Training of the new weights afterwards, what `refine` does: its `level`, `minutes`, `steps` and `calibration`. */
   refine: z.enum(["closed-form", "block", "model"]).optional(),
   refineMinutes: z.number().positive().default(REFINE_MINUTES),

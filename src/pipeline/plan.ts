@@ -13,6 +13,7 @@ import { blockPrefix, modelTensors, projectionTensors } from "../models/weights.
 import { BYTES, type DType } from "../tensor/index.ts";
 import { allocate, type Choice, projectionsOf } from "./candidates.ts";
 import { formatsOf } from "./inspect.ts";
+import { type JointRanks, joined } from "./joint.ts";
 import { longestText, planMemory, refuseAbove, type Work } from "./memory.ts";
 import type { compressOptions } from "./options.ts";
 import type { Recipe } from "./recipe.ts";
@@ -31,6 +32,8 @@ export interface Plan {
   readonly dtype: DType;
   /** Rank of every projection that is factored, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
+  /** Those that read another one's right factor, and which. */
+  readonly sharedRights: ReadonlyMap<string, string>;
   /** Sizes of every block that gets narrower. */
   readonly widths: ReadonlyMap<number, BlockWidths>;
   /** The compressed model's config.json, and what it says. */
@@ -48,16 +51,19 @@ export interface Plan {
 export function planCompression(
   model: Model,
   options: Options,
-  { ranks, widths, gains = [] }: Allocation & Partial<Choice> = allocate(model, options),
+  { ranks: apart, widths, gains = [] }: Allocation & Partial<Choice> = allocate(model, options),
 ): Plan {
   const method = methodNamed(options.method);
-  const configJson = compressedConfig(model, { ranks, widths }, method, options);
+  const { ranks, sharedRights } = options.joint
+    ? joined(model, apart, options.rankMultiple)
+    : { ranks: apart, sharedRights: new Map<string, string>() };
+  const configJson = compressedConfig(model, { ranks, sharedRights, widths }, method, options);
   const { config } = parseModelConfig(configJson);
   const tensors = modelTensors(model.architecture, config);
   const dtype = options.dtype ?? nativeDtype(model);
   const propagate = options.propagate ?? method.propagate;
   const measured = method.needs.length > 0 || widths.size > 0;
-  const plan = { method, measured, propagate, dtype, ranks, widths, configJson, config, tensors };
+  const plan = { method, measured, propagate, dtype, ranks, sharedRights, widths, configJson, config, tensors };
   return { ...plan, summary: { ...summarise(model, options, plan), gains } };
 }
 
@@ -78,7 +84,12 @@ function remoteCode(json: Json): Json {
 }
 
 /** config.json of the compressed model: a model type of its own, so that no program loads it half. */
-function compressedConfig(model: Model, { ranks, widths }: Allocation, method: Method, options: Options): Json {
+function compressedConfig(
+  model: Model,
+  { ranks, sharedRights, widths }: Allocation & JointRanks,
+  method: Method,
+  options: Options,
+): Json {
   const skeletons = [...ranks]
     .map(([name, rank]) => [name, method.skeletonRows?.(rank, options) ?? 0] as const)
     .filter(([, rows]) => rows > 0);
@@ -88,6 +99,7 @@ function compressedConfig(model: Model, { ranks, widths }: Allocation, method: M
     model_type: COMPRESSED_PREFIX + String(json.model_type),
     ...remoteCode(json),
     projection_ranks: Object.fromEntries(ranks),
+    ...(sharedRights.size > 0 ? { projection_shared_rights: Object.fromEntries(sharedRights) } : {}),
     block_widths: Object.fromEntries([...widths].map(([block, sizes]) => [block, widthKeys(sizes)])),
     projection_biases: method.addsBias?.(options) ? [...ranks.keys()] : [],
     // How many columns and pairs is known now, which ones only after the decomposition: the first ones stand for them.
@@ -135,9 +147,10 @@ function summarise(model: Model, options: Options, plan: Omit<Plan, "summary">):
 /** What the plan asks of memory. */
 export function workOf(
   { method, measured, propagate }: Pick<Plan, "method" | "measured" | "propagate">,
-  given: Pick<Options, "samples" | "window" | "statistics" | "calibration" | "allocate" | "randomTokens">,
+  given: Pick<Options, "samples" | "window" | "statistics" | "calibration" | "allocate" | "randomTokens"> &
+    Partial<Pick<Options, "joint">>,
 ): Work {
-  const { samples, window, statistics, calibration, allocate } = given;
+  const { samples, window, statistics, calibration, allocate, joint = false } = given;
   const runs = measured && statistics === undefined;
   const gradients = runs && method.needs.includes("gradients");
   const { randomTokens = randomShare(gradients) } = given;
@@ -146,7 +159,7 @@ export function workOf(
   const measures = allocatorNamed(allocate).needs === "divergences";
   const models = comparesModels(method) ? 2 : 1;
   const streams = propagate === "compressed" ? 2 : 1;
-  return { tokens, textBytes, streams, models, sums: measured, decomposes: true, gradients, measures };
+  return { tokens, textBytes, streams, models, sums: measured, decomposes: true, joint, gradients, measures };
 }
 
 const valuesOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

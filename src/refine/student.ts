@@ -17,11 +17,12 @@ export interface Student {
 
 export function readStudent(model: Model): Student {
   const { checkpoint, architecture, config } = model;
+  const fixed = new Set([...config.skeletons.keys(), ...[...config.sharedRights].flat()]);
   return scope(() => {
     const { norm, table: head } = readHead(model);
     const embedding = config.tiedEmbeddings ? head : checkpoint.read(EMBEDDING);
     const blocks = Array.from({ length: config.blocks }, (_, block) =>
-      evened(readBlock(checkpoint, architecture, config, block), (name) => config.skeletons.has(blockPrefix(block) + name)),
+      evened(readBlock(checkpoint, architecture, config, block), (name) => fixed.has(blockPrefix(block) + name)),
     );
     return keep({ model, embedding, head, blocks, norm });
   });
@@ -61,10 +62,16 @@ export function evenFactors({ left, right, ...rest }: LowRank): LowRank {
   });
 }
 
-/** A block with each of its tensors replaced; `key` is `self_attn.q_proj.left`, `input_layernorm`. */
+/** A block with each of its tensors replaced, one that several layers share once; `key` is `self_attn.q_proj.left`, `input_layernorm`. */
 export function mapTensors(block: BlockWeights, change: (tensor: Tensor, key: string) => Tensor): BlockWeights {
+  const done = new Map<Tensor, Tensor>();
+  const once = (tensor: Tensor, key: string) => {
+    const made = done.get(tensor) ?? change(tensor, key);
+    done.set(tensor, made);
+    return made;
+  };
   const changed = ([name, layer]: [string, Linear]): [string, Linear] => {
-    const parts = Object.entries(layer).map(([part, tensor]) => [part, change(tensor, `${name}.${part}`)]);
+    const parts = Object.entries(layer).map(([part, tensor]) => [part, once(tensor, `${name}.${part}`)]);
     return [name, Object.fromEntries(parts)];
   };
   return {
@@ -97,6 +104,6 @@ export function movable({ model, blocks }: Pick<Student, "model" | "blocks">, bl
 
 /** Every tensor that training may have moved, by the name it is stored under. The caller's scope owns the tensors. */
 export function storedStudent({ model, blocks, norm }: Pick<Student, "model" | "blocks" | "norm">): Map<string, Tensor> {
-  const tensors = blocks.flatMap((weights, block) => [...storedTensors(weights, block, model.config.skeletons)]);
+  const tensors = blocks.flatMap((weights, block) => [...storedTensors(weights, block, model.config)]);
   return new Map([...tensors, [FINAL_NORM, norm]]);
 }

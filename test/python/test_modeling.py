@@ -77,7 +77,7 @@ def projections_of(tensors):
     return [name.removesuffix(".weight") for name in tensors if name.endswith("_proj.weight")]
 
 
-def write_rankfold(folder, config, tensors, ranks, biases=(), widths=None, pairs=None):
+def write_rankfold(folder, config, tensors, ranks, biases=(), widths=None, pairs=None, shared=None):
     """A folder as `rankfold compress` writes it."""
     folder.mkdir(parents=True)
     [architecture] = config["architectures"]
@@ -90,6 +90,7 @@ def write_rankfold(folder, config, tensors, ranks, biases=(), widths=None, pairs
         "auto_map": {auto: f"modeling_rankfold.{family}{suffix}" for auto, suffix in classes.items()},
         "projection_ranks": ranks,
         "projection_biases": list(biases),
+        **({"projection_shared_rights": shared} if shared else {}),
         **({"block_widths": widths} if widths else {}),
         **({"block_rope_pairs": pairs} if pairs else {}),
     }
@@ -184,6 +185,29 @@ def added_biases_are_added():
     tokens = sequences(case / "input.json")
     found = logits(load(folder), tokens)
     assert_close(found, stock_logits({**config, "attention_bias": True, "mlp_bias": True}, expected, tokens), "added biases")
+    return folder
+
+
+def right_factors_are_shared():
+    """Gate and up by the joint SVD of both, the right factor stored with gate."""
+    case = GOLDEN / "gqa-untied"
+    config, tensors = json.loads((case / "config.json").read_text()), tensors_of(case)
+    gates = [name for name in projections_of(tensors) if name.endswith("gate_proj")]
+    ranks, shared, cut, dense = {}, {}, dict(tensors), dict(tensors)
+    for gate in gates:
+        up = gate.replace("gate", "up")
+        stack = torch.cat([cut.pop(f"{name}.weight") for name in (gate, up)])
+        U, s, Vt = torch.linalg.svd(stack.double(), full_matrices=False)
+        left, right = (U[:, :5] * s[:5]).float(), Vt[:5].float()
+        cut[f"{gate}.right.weight"] = right
+        for name, own in zip((gate, up), left.chunk(2)):
+            cut[f"{name}.left.weight"], dense[f"{name}.weight"] = own, own @ right
+            ranks[name] = 5
+        shared[up] = gate
+    folder = SCRATCH / "shared_rights"
+    write_rankfold(folder, config, cut, ranks, shared=shared)
+    tokens = sequences(case / "input.json")
+    assert_close(logits(load(folder), tokens), stock_logits(config, dense, tokens), "shared right factors")
     return folder
 
 
@@ -317,7 +341,7 @@ def self_test():
         general_claims(truncated_is_the_dense_product(case), sequences(case / "input.json"))
         general_claims(narrow_heads_drop_pairs_and_values(case), sequences(case / "input.json"))
         print(f"ok {case.name}")
-    for claim in (added_biases_are_added, narrow_blocks_drop_channels, qwen2_family_loads):
+    for claim in (added_biases_are_added, right_factors_are_shared, narrow_blocks_drop_channels, qwen2_family_loads):
         general_claims(claim(), sequences(GOLDEN / "mha-tied/input.json"))
         print(f"ok {claim.__name__}")
 
