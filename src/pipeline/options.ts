@@ -139,7 +139,7 @@ export const refineOptions = z.strictObject({
   minutes: z.number().positive().default(REFINE_MINUTES),
   /** Ends after so many steps (`block`: of each block) if time does not; then the result does not depend on the machine's speed. */
   steps: count.optional(),
-  learningRate: z.number().positive().default(1e-4),
+  learningRate: z.number().positive().default(2e-4),
   /** Of the order of the windows. */
   seed: z.number().int().nonnegative().default(0),
   threads: count.optional(),
