@@ -14,6 +14,7 @@ import {
   type HeadShape,
   type Linear,
   linear,
+  linears,
   type ModelConfig,
   type ProjectionShape,
 } from "./model.ts";
@@ -127,8 +128,7 @@ export const llama: Architecture<LlamaConfig> = {
     {
       name: "mlp.hidden",
       advance({ x, input }, block) {
-        const gate = linear(input, weight(block, "mlp.gate_proj")); // t x f
-        const up = linear(input, weight(block, "mlp.up_proj")); // t x f
+        const [gate, up] = project(input, block, "mlp.gate_proj", "mlp.up_proj"); // t x f
         return { x, input: swiglu(gate, up) }; // t x f
       },
     },
@@ -147,6 +147,14 @@ function weight({ weights }: Block<LlamaConfig>, name: string): Linear {
   return weights.linears.get(name) as Linear;
 }
 
+/** What projections of one input put out. */
+function project<N extends readonly string[]>(x: Tensor, block: Block<LlamaConfig>, ...names: N): { [I in keyof N]: Tensor } {
+  return linears(
+    x,
+    names.map((name) => weight(block, name)),
+  ) as { [I in keyof N]: Tensor };
+}
+
 function norm(x: Tensor, name: string, { weights, config }: Block<LlamaConfig>): Tensor {
   return rmsNorm(x, weights.vectors.get(name) as Tensor, config.normEps);
 }
@@ -154,10 +162,9 @@ function norm(x: Tensor, name: string, { weights, config }: Block<LlamaConfig>):
 function attention(x: Tensor, block: Block<LlamaConfig>): Tensor {
   const { config, run } = block;
   const { query, keyValue, dim } = config.heads;
-  const q = rotate(linear(x, weight(block, "self_attn.q_proj")), block); // t x (h e)
-  const k = rotate(linear(x, weight(block, "self_attn.k_proj")), block); // t x (g e)
-  const v = linear(x, weight(block, "self_attn.v_proj")); // t x (g e'), e' = e but in a narrower block
-  return attend(q, k, v, run, {
+  const [q, k, v] = project(x, block, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj");
+  // t x (h e), t x (g e) and t x (g e'), e' = e but in a narrower block
+  return attend(rotate(q, block), rotate(k, block), v, run, {
     queryHeads: query,
     keyValueHeads: keyValue,
     scale: 1 / Math.sqrt(dim),

@@ -22,10 +22,23 @@ export interface LowRank {
 
 /** Applies a linear layer to rows: t x n to t x m. */
 export function linear(x: Tensor, layer: Linear): Tensor {
-  return scope(() => {
-    const y = "weight" in layer ? x.matmulTransposed(layer.weight) : x.matmulTransposed(layer.right).matmulTransposed(layer.left);
-    return layer.bias ? y.add(layer.bias) : y;
-  });
+  return linears(x, [layer])[0] as Tensor;
+}
+
+/** Applies layers to the same rows; a right factor that several share, once. */
+export function linears(x: Tensor, layers: readonly Linear[]): Tensor[] {
+  const products = new Map<Tensor, Tensor>();
+  const product = (right: Tensor) => {
+    const z = products.get(right) ?? x.matmulTransposed(right); // t x k
+    products.set(right, z);
+    return z;
+  };
+  return scope(() =>
+    layers.map((layer) => {
+      const y = "weight" in layer ? x.matmulTransposed(layer.weight) : product(layer.right).matmulTransposed(layer.left);
+      return layer.bias ? y.add(layer.bias) : y;
+    }),
+  );
 }
 
 /** A linear map of a block, by its name in the checkpoint without `.weight`. */
