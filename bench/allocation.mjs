@@ -7,7 +7,7 @@
  * TEXT:N takes the first N windows. What is in FILE.json already is not measured again, so a killed run continues; `cells` cells
  * share one pass over the blocks, with one decomposition of each projection. Prints the table, as bench/results.mjs does.
  */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { loadModel } from "../dist/models/load.js";
@@ -19,7 +19,7 @@ import { CellMeasurement } from "../dist/pipeline/sweep-cell.js";
 import { sweepOptions } from "../dist/pipeline/sweep-options.js";
 import { runPass } from "../dist/pipeline/sweep-pass.js";
 import { planCells } from "../dist/pipeline/sweep-plan.js";
-import { need, table } from "./common.mjs";
+import { need, table, writeWhole } from "./common.mjs";
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -78,8 +78,7 @@ function measureTogether(method, cells) {
     const scores = measurement.scores().texts.map(({ perplexity }, i) => ({ text: basename(texts[i].file), perplexity }));
     results.push({ method, allocate, keep, kept: plan.summary.keptProjections, texts: scores });
   }
-  writeFileSync(`${values.out}.partial`, `${JSON.stringify(results, null, 2)}\n`);
-  renameSync(`${values.out}.partial`, values.out);
+  writeWhole(values.out, results);
 }
 
 for (const method of values.methods.split(",")) measureMethod(method);

@@ -31,14 +31,18 @@ export function measure(command, args, env = {}) {
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
 
-/** What a file holds, or what `describe` gives now, kept there once it is whole: a killed run continues. */
-export function kept(file, describe) {
-  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8"));
-  const value = describe();
+/** A JSON file that appears whole or not at all. */
+export function writeWhole(file, value) {
   writeFileSync(`${file}.partial`, `${JSON.stringify(value, null, 2)}\n`);
   renameSync(`${file}.partial`, file);
+}
+
+/** Makes what the folder holds under a name, unless it is there: a killed run continues. */
+export function keepIn(folder, name, describe) {
+  const file = join(folder, `${name.replaceAll(/[^\w.]+/g, "-")}.json`);
+  if (existsSync(file)) return;
+  writeWhole(file, describe());
   console.error(`made ${file}`);
-  return value;
 }
 
 /** The zero-shot tasks of LLM-ROM, folders with a test.jsonl each. */

@@ -10,7 +10,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { kept, need, onTasks, rankfold, TASKS } from "./common.mjs";
+import { keepIn, need, onTasks, rankfold, TASKS } from "./common.mjs";
 
 /** OpenBookQA is not in the paper's mixture. */
 const MIXTURE = TASKS.slice(0, -1);
@@ -43,9 +43,8 @@ function mixtureFile(task) {
 
 mkdirSync(join(out, "mixture"), { recursive: true });
 const mixture = MIXTURE.map(mixtureFile);
-const keptAs = (name, describe) => kept(join(out, `${name.replaceAll(/[^\w.]+/g, "-")}.json`), describe);
 const evaluate = (folder) => onTasks(folder, data, values.limit);
-keptAs("dense", () => ({ variant: "dense", kept: 1, keptTotal: 1, ...evaluate(model) }));
+keepIn(out, "dense", () => ({ variant: "dense", kept: 1, keptTotal: 1, ...evaluate(model) }));
 
 const { parameters, projections } = rankfold("inspect", model);
 const inProjections = projections.reduce((sum, { rows, columns, blocks }) => sum + rows * columns * blocks, 0);
@@ -53,7 +52,7 @@ for (const share of values.kept.split(",").map(Number)) {
   // What the projections have to keep, so that all parameters together are that fraction.
   const keep = (1 - ((1 - share) * parameters) / inProjections).toFixed(4);
   for (const [variant, options] of Object.entries(VARIANTS)) {
-    keptAs(`${variant} ${share}`, () => {
+    keepIn(out, `${variant} ${share}`, () => {
       const folder = join(out, "model");
       rmSync(folder, { recursive: true, force: true });
       const calibration = options.includes("svd") ? [] : ["--calibration", ...mixture];

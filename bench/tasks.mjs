@@ -7,9 +7,8 @@
  * DATA holds a folder for each task with its test.jsonl.
  */
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { kept, need, onTasks, rankfold } from "./common.mjs";
+import { keepIn, need, onTasks, rankfold } from "./common.mjs";
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { limit: { type: "string", default: "100" } } });
 const [data, out, ...models] = positionals;
@@ -20,7 +19,7 @@ const [first] = models.map((named) => named.split("=")[1]);
 const whole = rankfold("inspect", first).parameters;
 for (const named of models) {
   const [variant, model] = named.split("=");
-  kept(join(out, `${variant.replaceAll(/[^\w.]+/g, "-")}.json`), () => {
+  keepIn(out, variant, () => {
     const measured = onTasks(model, data, values.limit);
     return { variant, keptTotal: measured.parameters / whole, ...measured };
   });

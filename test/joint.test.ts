@@ -51,7 +51,10 @@ describe("compress --joint", () => {
 
   test("leaves projections apart whose partner stays dense", () => {
     const name = "model.layers.0.mlp.gate_proj";
-    expect(joined(dense, new Map([[name, 7]]), 1)).toEqual({ ranks: new Map([[name, 7]]), sharedRights: new Map() });
+    expect(joined(dense, new Map([[name, 7]]), { joint: true, rankMultiple: 1 })).toEqual({
+      ranks: new Map([[name, 7]]),
+      sharedRights: new Map(),
+    });
   });
 
   test.each(["nid-i", "kfac", "modegpt"])("is refused for %s", async (method) => {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Result, failure};
 use crate::exp::exp;
-use crate::product::multiply_alone;
+use crate::product::{OutPointer, multiply_alone};
 use crate::simd::{LANES, largest, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
@@ -132,18 +132,6 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOp
         })
     })?;
     wrap(Candle::from_vec(out, (b * t, width), &Device::Cpu))
-}
-
-pub(crate) struct OutPointer(pub *mut f32);
-
-// SAFETY: the jobs that share the pointer write disjoint places.
-unsafe impl Sync for OutPointer {}
-
-impl OutPointer {
-    pub(crate) fn at(&self, index: usize) -> *mut f32 {
-        // SAFETY: callers stay inside the allocation.
-        unsafe { self.0.add(index) }
-    }
 }
 
 impl Head<'_> {

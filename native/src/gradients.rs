@@ -5,11 +5,11 @@ use candle_core::{Device, Tensor as Candle};
 use napi_derive::napi;
 use rayon::prelude::*;
 
-use crate::attention::{AttentionOptions, Head, Heads, OutPointer, TILE};
+use crate::attention::{AttentionOptions, Head, Heads, TILE};
 use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::nn::{log_sum_exp, matrix};
-use crate::product::multiply_alone;
+use crate::product::{OutPointer, multiply_alone};
 use crate::simd::{LANES, lanes_sum, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 

@@ -59,7 +59,7 @@ pub unsafe fn multiply<T: WithDType>(
     b: Factor<T>,
 ) {
     let threads = if m * k * n < WORTH_THREADS { 1 } else { rayon::current_num_threads() };
-    let out = Start(out);
+    let out = OutPointer(out);
     let part = |side: usize| side.div_ceil(threads).next_multiple_of(TILE).max(TILE);
     let (rows, columns) = if m >= n { (part(m), n.max(1)) } else { (m.max(1), part(n)) };
     let across = n.div_ceil(columns);
@@ -106,15 +106,14 @@ impl<T> Factor<'_, T> {
     }
 }
 
-/// Where a result begins, for threads that write disjoint parts of it.
-#[derive(Clone, Copy)]
-struct Start<T>(*mut T);
+/// Where a result begins, for jobs that write disjoint parts of it.
+pub struct OutPointer<T>(pub *mut T);
 
-// SAFETY: `multiply` gives every thread a part of its own.
-unsafe impl<T> Sync for Start<T> {}
+// SAFETY: the jobs that share the pointer write disjoint places.
+unsafe impl<T> Sync for OutPointer<T> {}
 
-impl<T> Start<T> {
-    fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
+impl<T> OutPointer<T> {
+    pub fn at(&self, index: usize) -> *mut T {
+        self.0.wrapping_add(index)
     }
 }

@@ -1,5 +1,4 @@
 /** model_type of config.json -> architecture family. A compressed model's type is the dense one's behind `rankfold_`. */
-
 import { ConfigError, UnsupportedError } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
 import { boolean, indexLists, indices, type Json, object, positive, positiveInt, strings } from "./config.ts";

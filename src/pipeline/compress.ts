@@ -205,7 +205,8 @@ function* readOneByOne({ checkpoint }: Model, names: Iterable<string>): Generato
 
 function compressBlock({ model, options, plan, job, work, holder, stored, clock }: Run, index: number, streams: Streams): void {
   const weights = readBlock(model.checkpoint, model.architecture, model.config, index);
-  const { method, ranks, sharedRights, widths, dtype } = plan;
+  const { method, ranks, widths, dtype } = plan;
+  const { sharedRights } = plan.config;
   const task = {
     model,
     index,

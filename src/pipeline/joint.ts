@@ -5,7 +5,7 @@
 import { UsageError } from "../errors.ts";
 import { methodNamed } from "../methods/registry.ts";
 import type { Model } from "../models/load.ts";
-import type { ProjectionShape } from "../models/model.ts";
+import type { Architecture, ProjectionShape } from "../models/model.ts";
 import { nameInBlock } from "../models/weights.ts";
 import type { Options } from "./plan.ts";
 
@@ -28,13 +28,18 @@ export function checkJoint({ joint, method: name }: Pick<Options, "joint" | "met
   if (why) throw new UsageError(`--joint: --method ${name} ${why}; take svd, svd-llm or another that factors by inputs alone`);
 }
 
-/** The same size with a shared right factor wherever all projections of a stack are factored. */
-export function joined(model: Model, ranks: ReadonlyMap<string, number>, multiple: number): JointRanks {
+/** The same size; where it is asked for, with a shared right factor wherever all projections of a stack are factored. */
+export function joined(
+  { architecture, config }: Model,
+  ranks: ReadonlyMap<string, number>,
+  { joint, rankMultiple }: Pick<Options, "joint" | "rankMultiple">,
+): JointRanks {
   const made = new Map(ranks);
   const sharedRights = new Map<string, string>();
-  for (const stack of stacksOf(model)) {
+  const blocks = Array.from({ length: joint ? config.blocks : 0 }, (_, block) => architecture.projections(config, block));
+  for (const stack of blocks.flatMap((shapes) => stacksAmong(architecture, shapes))) {
     if (!stack.every(({ name }) => ranks.has(name))) continue;
-    const rank = jointRank(stack, ranks, multiple);
+    const rank = jointRank(stack, ranks, rankMultiple);
     const [owner, ...others] = stack.map(({ name }) => name) as [string, ...string[]];
     for (const name of [owner, ...others]) made.set(name, rank);
     for (const name of others) sharedRights.set(name, owner);
@@ -42,12 +47,10 @@ export function joined(model: Model, ranks: ReadonlyMap<string, number>, multipl
   return { ranks: made, sharedRights };
 }
 
-/** Of every block. */
-function stacksOf({ architecture, config }: Model): ProjectionShape[][] {
-  const blocks = Array.from({ length: config.blocks }, (_, block) => architecture.projections(config, block));
-  return blocks.flatMap((shapes) =>
-    architecture.stacks.map((stack) => shapes.filter(({ name }) => stack.includes(nameInBlock(name)))),
-  );
+/** The stacks that these projections of a block make up. */
+export function stacksAmong({ stacks }: Architecture, shapes: readonly ProjectionShape[]): ProjectionShape[][] {
+  const members = (stack: readonly string[]) => shapes.filter(({ name }) => stack.includes(nameInBlock(name)));
+  return stacks.map(members).filter(({ length }) => length > 1);
 }
 
 /** The largest rank at which the stack stores no more than its projections apart would. */

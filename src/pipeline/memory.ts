@@ -8,10 +8,10 @@ import { MemoryError } from "../errors.ts";
 import { BATCH_TOKENS } from "../models/forward.ts";
 import type { Model } from "../models/load.ts";
 import type { ProjectionShape } from "../models/model.ts";
-import { nameInBlock } from "../models/weights.ts";
 import { recordingBytes } from "../refine/end-to-end.ts";
 import { BYTES } from "../tensor/index.ts";
 import { gradientPassBytes } from "./gradient-memory.ts";
+import { stacksAmong } from "./joint.ts";
 
 const { f32, f64 } = BYTES;
 
@@ -87,11 +87,8 @@ const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
 /** What is decomposed of the projections that read a site: each alone, or a stack of them. */
 function decomposedAt({ architecture }: Model, readers: readonly ProjectionShape[], { joint }: Work): ProjectionShape[] {
-  const stacks = architecture.stacks.map((stack) => readers.filter(({ name }) => stack.includes(nameInBlock(name))));
-  const joined = stacks.flatMap(([first, ...rest]) => {
-    return first && rest.length > 0 ? [{ ...first, rows: first.rows + sum(rest.map(({ rows }) => rows)) }] : [];
-  });
-  return joint ? [...readers, ...joined] : [...readers];
+  const stacks = joint ? stacksAmong(architecture, readers) : [];
+  return [...readers, ...stacks.map((stack) => ({ ...(stack[0] as ProjectionShape), rows: sum(stack.map(({ rows }) => rows)) }))];
 }
 
 /** Values a token of the widest step of a block: the MLP's inputs and output, and the streams around them. */

@@ -32,8 +32,6 @@ export interface Plan {
   readonly dtype: DType;
   /** Rank of every projection that is factored, by full name. */
   readonly ranks: ReadonlyMap<string, number>;
-  /** Those that read another one's right factor, and which. */
-  readonly sharedRights: ReadonlyMap<string, string>;
   /** Sizes of every block that gets narrower. */
   readonly widths: ReadonlyMap<number, BlockWidths>;
   /** The compressed model's config.json, and what it says. */
@@ -54,16 +52,14 @@ export function planCompression(
   { ranks: apart, widths, gains = [] }: Allocation & Partial<Choice> = allocate(model, options),
 ): Plan {
   const method = methodNamed(options.method);
-  const { ranks, sharedRights } = options.joint
-    ? joined(model, apart, options.rankMultiple)
-    : { ranks: apart, sharedRights: new Map<string, string>() };
+  const { ranks, sharedRights } = joined(model, apart, options);
   const configJson = compressedConfig(model, { ranks, sharedRights, widths }, method, options);
   const { config } = parseModelConfig(configJson);
   const tensors = modelTensors(model.architecture, config);
   const dtype = options.dtype ?? nativeDtype(model);
   const propagate = options.propagate ?? method.propagate;
   const measured = method.needs.length > 0 || widths.size > 0;
-  const plan = { method, measured, propagate, dtype, ranks, sharedRights, widths, configJson, config, tensors };
+  const plan = { method, measured, propagate, dtype, ranks, widths, configJson, config, tensors };
   return { ...plan, summary: { ...summarise(model, options, plan), gains } };
 }
 
