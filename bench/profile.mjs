@@ -2,7 +2,7 @@
  * Where a command's time goes: the seconds and the share of every operation of the engine, and what is left to TypeScript.
  *
  *   node bench/profile.mjs evaluate MODEL --text TEXT [--window 1024] [--windows 20]
- *   node bench/profile.mjs compress MODEL --text TEXT [--method svd-llm] [--samples 128] [--window 512]
+ *   node bench/profile.mjs compress MODEL --text TEXT [--method svd-llm] [--allocate auto] [--samples 128] [--window 512]
  *   node bench/profile.mjs refine FOLDER --against MODEL --text TEXT [--steps 12] [--window 512]
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -22,6 +22,7 @@ const { positionals, values } = parseArgs({
   options: {
     text: { type: "string" },
     method: { type: "string", default: "svd-llm" },
+    allocate: { type: "string" },
     samples: { type: "string", default: "128" },
     window: { type: "string" },
     windows: { type: "string", default: "20" },
@@ -70,7 +71,7 @@ const shared = { model, window: Number(values.window ?? (command === "evaluate" 
 const settings = {
   evaluate: () => options.parseOptions(options.evaluateOptions, { ...shared, texts: [text], maxWindows: Number(values.windows) }),
   compress: () => {
-    const given = { ...shared, method: values.method, samples: Number(values.samples) };
+    const given = { ...shared, method: values.method, allocate: values.allocate, samples: Number(values.samples) };
     return options.parseOptions(options.compressOptions, { ...given, calibration: [text], out: join(work, "out") });
   },
   refine: () => {

@@ -36,8 +36,8 @@ export declare class Tensor {
   contiguous(): Tensor
   /** A view of `length` entries from `start` along `dimension`. */
   narrow(dimension: number, start: number, length: number): Tensor
-  /** The entries that `indices` (u32) names along `dimension`, in that order. */
-  select(dimension: number, indices: Tensor): Tensor
+  /** The entries that `indices` names along `dimension`, in that order. */
+  select(dimension: number, indices: Uint32Array): Tensor
   add(other: Tensor): Tensor
   sub(other: Tensor): Tensor
   mul(other: Tensor): Tensor

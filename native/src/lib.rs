@@ -15,6 +15,7 @@ mod memory;
 mod nn;
 mod optimizer;
 mod product;
+mod select;
 mod simd;
 mod statistics;
 mod tensor;

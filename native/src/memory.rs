@@ -13,14 +13,30 @@ const SMALLEST: usize = 256 << 10;
 const MOST_KEPT: usize = 128 << 20;
 /// Blocks kept at most, so that looking for one stays cheap.
 const MOST_BLOCKS: usize = 64;
+/// Requests for large blocks after which a kept one that served none goes back: a batch makes some 25 on its way through a block, so the
+/// work has changed, and one stage's freed memory shall not stay beside the next one's.
+const MOST_AGE: usize = 64;
 /// Every kept block is aligned like this: faer asks for 128.
 const ALIGNMENT: usize = 128;
 
+#[derive(Clone, Copy)]
+struct Block {
+    address: usize,
+    size: usize,
+    /// The number of requests before it was freed.
+    freed: usize,
+}
+
 struct Kept {
-    blocks: [(usize, usize); MOST_BLOCKS], // (address, size)
+    /// The oldest first.
+    blocks: [Block; MOST_BLOCKS],
     count: usize,
     bytes: usize,
+    /// Large blocks asked for so far.
+    requests: usize,
 }
+
+const EMPTY: Block = Block { address: 0, size: 0, freed: 0 };
 
 /// Bytes of large blocks that tensors hold now; those kept for later are not counted.
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -46,7 +62,7 @@ pub struct Recycling {
 
 #[global_allocator]
 static ALLOCATOR: Recycling =
-    Recycling { kept: Mutex::new(Kept { blocks: [(0, 0); MOST_BLOCKS], count: 0, bytes: 0 }) };
+    Recycling { kept: Mutex::new(Kept { blocks: [EMPTY; MOST_BLOCKS], count: 0, bytes: 0, requests: 0 }) };
 
 /// Sizes are rounded up by an eighth at most, so that similar tensors share blocks.
 fn rounded(size: usize) -> usize {
@@ -64,16 +80,15 @@ fn large(layout: Layout) -> Layout {
 }
 
 impl Recycling {
-    /// A kept block of exactly this rounded size.
+    /// A kept block of exactly this rounded size, the last one freed.
     fn take(&self, size: usize) -> Option<*mut u8> {
         let mut kept = self.kept.lock().ok()?;
+        kept.requests += 1;
         let count = kept.count;
-        let at = kept.blocks[..count].iter().rposition(|&(_, s)| s == size)?;
-        let (address, _) = kept.blocks[at];
-        kept.blocks[at] = kept.blocks[count - 1];
-        kept.count -= 1;
-        kept.bytes -= size;
-        Some(address as *mut u8)
+        let found = kept.blocks[..count].iter().rposition(|block| block.size == size);
+        let address = found.map(|at| kept.remove(at).address as *mut u8);
+        kept.release_stale();
+        address
     }
 
     /// Keeps a freed block; the oldest go when there are too many. True when it was kept.
@@ -83,21 +98,35 @@ impl Recycling {
             return false;
         }
         while kept.count == MOST_BLOCKS || kept.bytes + size > MOST_KEPT {
-            let (address, oldest) = kept.blocks[0];
-            let count = kept.count;
-            kept.blocks.copy_within(1..count, 0);
-            kept.count -= 1;
-            kept.bytes -= oldest;
-            // SAFETY: it was allocated by `alloc` below with this very layout.
-            unsafe {
-                System.dealloc(address as *mut u8, Layout::from_size_align_unchecked(oldest, ALIGNMENT))
-            };
+            kept.release_oldest();
         }
-        let count = kept.count;
-        kept.blocks[count] = (pointer as usize, size);
+        let (count, freed) = (kept.count, kept.requests);
+        kept.blocks[count] = Block { address: pointer as usize, size, freed };
         kept.count += 1;
         kept.bytes += size;
         true
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, at: usize) -> Block {
+        let block = self.blocks[at];
+        self.blocks.copy_within(at + 1..self.count, at);
+        self.count -= 1;
+        self.bytes -= block.size;
+        block
+    }
+
+    fn release_oldest(&mut self) {
+        let Block { address, size, .. } = self.remove(0);
+        // SAFETY: it was allocated by `alloc` below with this very layout.
+        unsafe { System.dealloc(address as *mut u8, Layout::from_size_align_unchecked(size, ALIGNMENT)) };
+    }
+
+    fn release_stale(&mut self) {
+        while self.count > 0 && self.requests - self.blocks[0].freed > MOST_AGE {
+            self.release_oldest();
+        }
     }
 }
 

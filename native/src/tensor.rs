@@ -8,6 +8,7 @@ use napi_derive::napi;
 
 use crate::error::{Result, failure};
 use crate::product::product;
+use crate::select::selected;
 
 #[napi]
 pub struct Tensor {
@@ -149,11 +150,10 @@ impl Tensor {
         wrap(self.candle()?.narrow(dimension as usize, start as usize, length as usize))
     }
 
-    /// The entries that `indices` (u32) names along `dimension`, in that order.
+    /// The entries that `indices` names along `dimension`, in that order.
     #[napi(catch_unwind)]
-    pub fn select(&self, dimension: u32, indices: &Tensor) -> Result<Tensor> {
-        let tensor = self.candle()?.contiguous().map_err(failure)?;
-        wrap(tensor.index_select(&indices.candle()?, dimension as usize))
+    pub fn select(&self, dimension: u32, indices: Uint32Array) -> Result<Tensor> {
+        selected(&self.candle()?, dimension as usize, &indices).map(Tensor::from)
     }
 
     #[napi(catch_unwind)]

@@ -83,32 +83,37 @@ function byLeverage(C: Tensor): Uint32Array {
 
 /** Drops the channels whose loss, with all others refitted, is least: ||D_j||^2 / (C^-1)_jj, group after group. */
 function eliminate({ down, gram }: ChannelProblem): Uint32Array {
-  let state: Elimination = keep({ channels: [...Array(gram.rows).keys()], D: scope(() => down.contiguous()), P: inverse(gram) });
+  const all = [...Array(gram.rows).keys()];
+  let state: Elimination = keep({ channels: all, left: all, D: scope(() => down.contiguous()), P: inverse(gram) });
   const dropped: number[] = [];
-  while (state.channels.length > Math.max(SMALLEST * gram.rows, GROUP)) {
+  const channelsAt = (positions: readonly number[]) => positions.map((i) => state.channels[i] as number);
+  while (state.left.length > Math.max(SMALLEST * gram.rows, GROUP)) {
     const ranked = byScore(state);
-    dropped.push(...ranked.slice(0, GROUP).map((i) => state.channels[i] as number));
+    dropped.push(...channelsAt(ranked.slice(0, GROUP)));
     const next = keep(scope(() => without(state, ranked)));
     dispose([state.D, state.P]);
     state = next;
   }
-  const rest = byScore(state).map((i) => state.channels[i] as number);
+  const rest = channelsAt(byScore(state));
   dispose([state.D, state.P]);
   return Uint32Array.from([...dropped, ...rest].reverse());
 }
 
-/** The channels left, D refitted to them and the inverse P of their Gram matrix. */
+/** D refitted to the channels left, and the inverse P of their Gram matrix; both are nothing at channels dropped. */
 interface Elimination {
+  /** Of each column of D and P. */
   readonly channels: readonly number[];
+  /** Positions among them of those left. */
+  readonly left: readonly number[];
   readonly D: Tensor;
   readonly P: Tensor;
 }
 
 /** Positions of the channels left, the one that costs least first. */
-function byScore({ D, P, channels }: Elimination): number[] {
+function byScore({ D, P, left }: Elimination): number[] {
   const precision = diagonal(P);
   const scores = scope(() => squaresOfColumns(D)).map((energy, j) => energy / (precision[j] as number));
-  return [...channels.keys()].sort((a, b) => (scores[a] as number) - (scores[b] as number));
+  return [...left].sort((a, b) => (scores[a] as number) - (scores[b] as number));
 }
 
 /** The elimination of the first GROUP of `ranked`: the Schur complement of P, and D moved onto the others. */
@@ -116,12 +121,20 @@ function without({ channels, D, P }: Elimination, ranked: readonly number[]): El
   const [out, left] = [ranked.slice(0, GROUP), ranked.slice(GROUP).sort((a, b) => a - b)];
   const rows = P.selectRows(out);
   const L = factor(rows.selectColumns(out)); // GROUP x GROUP
-  const A = solveLower(L, rows.selectColumns(left)); // GROUP x left
+  const A = solveLower(L, rows); // GROUP x all
   const B = solveLower(L, D.selectColumns(out).T); // GROUP x m
+  return compact({ channels, left, D: D.sub(B.T.matmul(A)), P: P.sub(A.T.matmul(A)) });
+}
+
+/** Columns that hold nothing are taken out a quarter at a time: to copy the rest costs more than to carry them. */
+function compact(state: Elimination): Elimination {
+  const { channels, left, D, P } = state;
+  if (left.length > 0.75 * channels.length) return state;
   return {
     channels: left.map((i) => channels[i] as number),
-    D: D.selectColumns(left).sub(B.T.matmul(A)),
-    P: P.selectRows(left).selectColumns(left).sub(A.T.matmul(A)),
+    left: [...left.keys()],
+    D: D.selectColumns(left),
+    P: P.selectRows(left).selectColumns(left),
   };
 }
 

@@ -14,6 +14,9 @@ export interface Watcher {
   readonly signal?: AbortSignal;
 }
 
+/** Of short-lived objects: tokenising a text makes millions, and memory that V8 takes for them it is slow to give back. */
+const YOUNG_GENERATION_MB = 12;
+
 /** Workers cannot run TypeScript on Node 20, so from the sources (tests) the compiled worker is used. */
 const WORKER = new URL(import.meta.url.endsWith(".ts") ? "../../dist/pipeline/worker.js" : "./worker.js", import.meta.url);
 
@@ -27,7 +30,10 @@ export async function runInWorker<C extends CommandName>(
   const stop = () => Atomics.store(new Int32Array(interrupt), 0, 1);
   if (watcher.signal?.aborted) stop();
   watcher.signal?.addEventListener("abort", stop);
-  const worker = new Worker(WORKER, { workerData: { command, options, interrupt } satisfies WorkerRequest });
+  const worker = new Worker(WORKER, {
+    workerData: { command, options, interrupt } satisfies WorkerRequest,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+  });
   try {
     return (await outcome(worker, watcher)) as ResultOf<C>;
   } finally {

@@ -168,12 +168,7 @@ export class Tensor {
     const length = this.shape[dimension] ?? 0;
     const ids = Uint32Array.from(indices);
     if (ids.some((id) => id >= length)) throw new ShapeError("select", `indices below ${length}`, `${Math.max(...ids)}`);
-    const list = native.Tensor.fromU32(ids, [ids.length]);
-    try {
-      return wrap("select", () => this.handle.select(dimension, list), { inputs: [this] });
-    } finally {
-      list.dispose();
-    }
+    return wrap("select", () => this.handle.select(dimension, ids), { inputs: [this] });
   }
 
   /** Entry by entry; the other tensor is repeated along dimensions of length 1. */
