@@ -119,13 +119,15 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOp
         with_slice(&k, |k: &[f32]| {
             with_slice(&v, |v: &[f32]| {
                 let tiles = t.div_ceil(TILE);
-                (0..b * h * tiles).into_par_iter().for_each(|job| {
+                (0..b * h * tiles).into_par_iter().for_each_init(Scores::default, |scores, job| {
                     let (sequence, head, tile) = (job / (h * tiles), job / tiles % h, job % tiles);
                     let view = heads.head([q, k, v], sequence, head);
                     let first = tile * TILE;
                     let start = (sequence * t + first) * width + head * e_value;
                     // SAFETY: every job writes its own rows and columns of `out`, which outlives the loop.
-                    unsafe { view.tile(first, (t - first).min(TILE), out_pointer.at(start), width) };
+                    unsafe {
+                        view.tile(first, (t - first).min(TILE), scores, (out_pointer.at(start), width))
+                    };
                 });
                 Ok(())
             })
@@ -134,56 +136,85 @@ pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOp
     wrap(Candle::from_vec(out, (b * t, width), &Device::Cpu))
 }
 
+/// Memory for a tile of scores, kept from one to the next.
+#[derive(Default)]
+pub(crate) struct Scores {
+    values: Vec<f32>,
+    /// What each row's values are to be multiplied by, so that they add up to one.
+    inverse_sums: Vec<f32>,
+}
+
 impl Head<'_> {
-    /// The softmax of `rows` queries from `first` over the keys from the first that any of them sees, rows x keys.
-    pub(crate) fn weights(&self, first: usize, rows: usize) -> (usize, Vec<f32>) {
+    /// exp(scores - their largest) of `rows` queries from `first`, rows x keys; gives the first of these keys, which are all that
+    /// any of the queries sees.
+    fn exponentials(&self, first: usize, rows: usize, scores: &mut Scores) -> usize {
         let end = self.offset + first + rows; // keys that the last query of the tile sees
         let begin = if self.window == 0 { 0 } else { (self.offset + first + 1).saturating_sub(self.window) };
         let keys = end - begin;
-        let mut scores = vec![0f32; rows * keys]; // rows x keys
+        let Scores { values, inverse_sums } = scores;
+        values.resize(rows * keys, 0.0);
         // SAFETY: the strides describe the slices that `Head` borrows.
         unsafe {
             multiply_alone(
                 (rows, keys, self.e),
-                (scores.as_mut_ptr(), keys as isize, 1),
+                (values.as_mut_ptr(), keys as isize, 1),
                 (self.q[first * self.q_stride..].as_ptr(), self.q_stride as isize, 1),
                 (self.k[begin * self.k_stride..].as_ptr(), 1, self.k_stride as isize),
                 false,
             );
         }
-        for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
+        inverse_sums.clear();
+        for (row, scores) in values.chunks_exact_mut(keys).enumerate() {
             let seen = self.offset + first + row + 1 - begin;
             let from = if self.window == 0 { 0 } else { seen.saturating_sub(self.window) };
             scores[..from].fill(0.0);
             scores[seen..].fill(0.0);
-            softmax(&mut scores[from..seen], self.scale);
+            inverse_sums.push(1.0 / exponentials(&mut scores[from..seen], self.scale));
         }
-        (begin, scores)
+        begin
     }
 
-    /// Attention of `rows` queries from `first`, written to `out` with rows `out_stride` apart.
+    /// The softmax of `rows` queries from `first` over the keys from the first that any of them sees, rows x keys.
+    pub(crate) fn weights<'a>(
+        &self,
+        first: usize,
+        rows: usize,
+        scores: &'a mut Scores,
+    ) -> (usize, &'a [f32]) {
+        let begin = self.exponentials(first, rows, scores);
+        let Scores { values, inverse_sums } = scores;
+        let keys = values.len() / rows;
+        values.chunks_exact_mut(keys).zip(inverse_sums).for_each(|(row, inverse)| scale(row, *inverse));
+        (begin, values)
+    }
+
+    /// Attention of `rows` queries from `first`, written to `out` with rows `stride` apart.
     ///
     /// # Safety
     /// `out` must be valid for `rows` rows of `e_value` values.
-    unsafe fn tile(&self, first: usize, rows: usize, out: *mut f32, out_stride: usize) {
-        let (begin, weights) = self.weights(first, rows);
-        let keys = weights.len() / rows;
-        // SAFETY: as in `weights`; `out` is the caller's promise.
+    unsafe fn tile(&self, first: usize, rows: usize, scores: &mut Scores, (out, stride): (*mut f32, usize)) {
+        let begin = self.exponentials(first, rows, scores);
+        let Scores { values, inverse_sums } = scores;
+        let keys = values.len() / rows;
+        // SAFETY: as in `exponentials`; `out` is the caller's promise.
         unsafe {
             multiply_alone(
                 (rows, self.e_value, keys),
-                (out, out_stride as isize, 1),
-                (weights.as_ptr(), keys as isize, 1),
+                (out, stride as isize, 1),
+                (values.as_ptr(), keys as isize, 1),
                 (self.v[begin * self.v_stride..].as_ptr(), self.v_stride as isize, 1),
                 false,
             );
+            for (row, inverse) in inverse_sums.iter().enumerate() {
+                scale(std::slice::from_raw_parts_mut(out.add(row * stride), self.e_value), *inverse);
+            }
         }
     }
 }
 
 vectorized! {
-    /// softmax(scale * scores), in place.
-    fn softmax(scores: &mut [f32], scale: f32) -> () {
+    /// exp(scale * (score - the largest)), in place, and the sum of them.
+    fn exponentials(scores: &mut [f32], scale: f32) -> f32 {
         let max = largest(scores) * scale;
         let mut lanes = [0f32; LANES];
         for chunk in scores.chunks_mut(LANES) {
@@ -192,9 +223,14 @@ vectorized! {
                 *lane += *v;
             }
         }
-        let inverse = 1.0 / lanes.iter().sum::<f32>();
-        for v in scores {
-            *v *= inverse;
+        lanes.iter().sum::<f32>()
+    }
+}
+
+vectorized! {
+    fn scale(values: &mut [f32], factor: f32) -> () {
+        for v in values {
+            *v *= factor;
         }
     }
 }

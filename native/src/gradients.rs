@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor as Candle};
 use napi_derive::napi;
 use rayon::prelude::*;
 
-use crate::attention::{AttentionOptions, Head, Heads, TILE};
+use crate::attention::{AttentionOptions, Head, Heads, Scores, TILE};
 use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::nn::{log_sum_exp, matrix};
@@ -116,7 +116,7 @@ pub fn causal_attention_gradient(
             with_slice(&v, |v: &[f32]| {
                 with_slice(&dy, |dy: &[f32]| {
                     // The query heads of a group add to the same keys and values, so a group is one job.
-                    (0..b * g).into_par_iter().for_each(|job| {
+                    (0..b * g).into_par_iter().for_each_init(Default::default, |scratch, job| {
                         let (sequence, group) = (job / g, job % g);
                         for head in group * (h / g)..(group + 1) * (h / g) {
                             let view = heads.head([q, k, v], sequence, head);
@@ -127,7 +127,14 @@ pub fn causal_attention_gradient(
                             for first in (0..t).step_by(TILE) {
                                 // SAFETY: every job writes its own rows and columns, inside the vectors above.
                                 unsafe {
-                                    tile_gradient(&view, (first, (t - first).min(TILE)), dy, dy_stride, out)
+                                    tile_gradient(
+                                        &view,
+                                        (first, (t - first).min(TILE)),
+                                        dy,
+                                        dy_stride,
+                                        out,
+                                        scratch,
+                                    )
                                 };
                             }
                         }
@@ -150,12 +157,13 @@ unsafe fn tile_gradient(
     dy: &[f32],
     dy_stride: usize,
     [dq, dk, dv]: [*mut f32; 3],
+    (scores, ds): &mut (Scores, Vec<f32>),
 ) {
-    let (begin, weights) = head.weights(first, rows);
+    let (begin, weights) = head.weights(first, rows, scores);
     let keys = weights.len() / rows;
     let [q_stride, k_stride, v_stride] = [head.q_stride, head.k_stride, head.v_stride].map(|s| s as isize);
     let dy = (dy[first * dy_stride..].as_ptr(), dy_stride as isize, 1);
-    let mut ds = vec![0f32; rows * keys];
+    ds.resize(rows * keys, 0.0);
     // SAFETY: the strides describe the slices that `head` borrows; the outputs are the caller's promise.
     unsafe {
         let (dk, dv) = (dk.add(begin * head.k_stride), dv.add(begin * head.v_stride));
@@ -174,7 +182,7 @@ unsafe fn tile_gradient(
             (v, 1, v_stride),
             false,
         );
-        softmax_gradient(&mut ds, &weights, keys, head.scale);
+        softmax_gradient(ds, weights, keys, head.scale);
         let k = (head.k[begin * head.k_stride..].as_ptr(), k_stride, 1);
         let dq = (dq.add(first * head.q_stride), q_stride, 1);
         multiply_alone((rows, head.e, keys), dq, (ds.as_ptr(), keys as isize, 1), k, false);
