@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::product::{OutPointer, multiply_alone};
-use crate::simd::{LANES, largest, vectorized};
+use crate::simd::{LANES, folded, largest, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Queries a tile: 64 rows of scores stay in the cache, and little of the masked triangle is computed.
@@ -217,13 +217,18 @@ vectorized! {
     fn exponentials(scores: &mut [f32], scale: f32) -> f32 {
         let max = largest(scores) * scale;
         let mut lanes = [0f32; LANES];
-        for chunk in scores.chunks_mut(LANES) {
+        let mut chunks = scores.chunks_exact_mut(LANES);
+        for chunk in &mut chunks {
             for (lane, v) in lanes.iter_mut().zip(chunk) {
                 *v = exp(*v * scale - max);
                 *lane += *v;
             }
         }
-        lanes.iter().sum::<f32>()
+        for (lane, v) in lanes.iter_mut().zip(chunks.into_remainder()) {
+            *v = exp(*v * scale - max);
+            *lane += *v;
+        }
+        folded(lanes, #[inline(always)] |a, b| a + b)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Result, failure};
 use crate::exp::exp;
 use crate::nn::{log_sum_exp, matrix};
 use crate::product::{OutPointer, multiply_alone};
-use crate::simd::{LANES, lanes_sum, vectorized};
+use crate::simd::{LANES, folded, lanes_sum, vectorized};
 use crate::tensor::{Tensor, with_slice, wrap};
 
 /// Rows that share a partial sum over rows: the order of addition does not depend on the number of threads.
@@ -201,7 +201,7 @@ vectorized! {
                     *lane += p * dp;
                 }
             }
-            let sum: f32 = lanes.iter().sum();
+            let sum = folded(lanes, #[inline(always)] |a, b| a + b);
             for (dp, &p) in dp.iter_mut().zip(p) {
                 *dp = scale * p * (*dp - sum);
             }

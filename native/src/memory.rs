@@ -15,7 +15,7 @@ const MOST_KEPT: usize = 128 << 20;
 const MOST_BLOCKS: usize = 64;
 /// Requests for large blocks after which a kept one that served none goes back: a batch makes some 25 on its way through a block, so the
 /// work has changed, and one stage's freed memory shall not stay beside the next one's.
-const MOST_AGE: usize = 64;
+const MOST_AGE: usize = 128;
 /// Every kept block is aligned like this: faer asks for 128.
 const ALIGNMENT: usize = 128;
 

@@ -39,16 +39,45 @@ pub fn lanes_sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
             *lane += f(v);
         }
     }
-    lanes.iter().sum::<f32>() + rest
+    folded(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    ) + rest
 }
 
 #[inline(always)]
 pub fn largest(row: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in row.chunks(LANES) {
+    if row.len() < LANES {
+        return row.iter().copied().fold(f32::NEG_INFINITY, greater);
+    }
+    // The last values first, and again among those of the row that fill no vector.
+    let mut lanes: [f32; LANES] = std::array::from_fn(
+        #[inline(always)]
+        |i| row[row.len() - LANES + i],
+    );
+    for chunk in row.chunks_exact(LANES) {
         for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = if v > *lane { v } else { *lane };
+            *lane = greater(*lane, v);
         }
     }
-    lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    folded(lanes, greater)
+}
+
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// All lanes as one, by halves: one after the other would take as long as a short row.
+#[inline(always)]
+pub fn folded(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = f(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }

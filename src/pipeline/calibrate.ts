@@ -15,6 +15,7 @@ import { holderFor } from "../models/streams.ts";
 import { readBlock } from "../models/weights.ts";
 import { scope } from "../tensor/index.ts";
 import { VERSION } from "../version.ts";
+import { collectGarbage } from "./garbage.ts";
 import type { Job } from "./job.ts";
 import { peakRssBytes, stopwatch } from "./measure.ts";
 import { planMemory, refuseAbove } from "./memory.ts";
@@ -37,7 +38,7 @@ export async function calibrate(options: Options, job: Job): Promise<CalibrateRe
 }
 
 /** The windows of the texts, as `compress` too would take them. */
-export function readCalibrationOf(
+export async function readCalibrationOf(
   { tokenizer }: Model,
   {
     calibration,
@@ -49,7 +50,9 @@ export function readCalibrationOf(
 ): Promise<Calibration> {
   job.progress({ stage: "tokenize", done: 0, total: 1, unit: "text" });
   const window = options.calibrationWindow ?? options.window;
-  return readCalibration(calibration, { tokenizer, samples, window, chatTemplate, promptOf: answeredPrompt });
+  const read = await readCalibration(calibration, { tokenizer, samples, window, chatTemplate, promptOf: answeredPrompt });
+  collectGarbage();
+  return read;
 }
 
 /** `sweep` has a window for evaluation too. */
