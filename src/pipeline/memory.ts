@@ -75,7 +75,8 @@ function peakBytes(model: Model, work: Work, activations: MemoryPlan["activation
   const block = weights + Math.max(forward, factorize);
   // The embeddings as they are in the file's pages, read from them, and in f32.
   const table = config.vocabulary * config.hiddenSize * (f32 + 2 * BYTES.bf16);
-  const kept = Math.min(MOST_KEPT, temporaries, factorize);
+  // Activations on their way through a block displace the table, which nothing else does.
+  const kept = Math.min(MOST_KEPT, work.tokens > 0 ? Math.min(temporaries, factorize) : table);
   const waiting = activations === "memory" ? work.models * work.streams * work.tokens * config.hiddenSize * f32 : 0;
   const started = process.memoryUsage.rss() + THREADS_BYTES + TOKENIZER_FACTOR * work.textBytes;
   const gradients = work.gradients ? kept + gradientPassBytes(model, Math.min(BATCH_TOKENS, work.tokens)) : 0;
