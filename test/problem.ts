@@ -3,7 +3,7 @@
 import { product } from "../src/methods/factors.ts";
 import type { Factors, InputStatistics, Projection } from "../src/methods/method.ts";
 import { mulberry32 } from "../src/random.ts";
-import { scope, Tensor } from "../src/tensor/index.ts";
+import { scope, Tensor, vcat } from "../src/tensor/index.ts";
 
 /** Normal deviates by Box-Muller over the mulberry32 generator. */
 export function normal(seed: number): () => number {
@@ -68,7 +68,22 @@ export function statisticsOf(inputs: Tensor): InputStatistics {
     mean: each((x) => sum(x) / tokens),
     meanAbs: each((x) => sum(x.map(Math.abs)) / tokens),
     maxAbs: each((x) => Math.max(...x.map(Math.abs))),
+    batchMeans: batchMeansOf(inputs),
   };
+}
+
+/** Two batches: sqrt(t) times the mean of each, 2 x n. */
+function batchMeansOf(inputs: Tensor): Tensor {
+  const middle = Math.ceil(inputs.rows / 2);
+  const batches = [inputs.rowRange(0, middle), inputs.rowRange(middle, inputs.rows)];
+  return vcat(
+    ...batches.map((batch) =>
+      batch
+        .columnSums()
+        .reshape(1, inputs.columns)
+        .scale(1 / Math.sqrt(batch.rows)),
+    ),
+  );
 }
 
 /** The same tokens in the compressed model: their statistics, with the problem's own inputs as the dense model's. */

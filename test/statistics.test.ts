@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { MOMENTS } from "../src/calibrate/statistics.ts";
 import { StatisticsFolder } from "../src/calibrate/statistics-folder.ts";
 import { FormatError, UsageError } from "../src/errors.ts";
 import { calibrate } from "../src/pipeline/calibrate.ts";
@@ -53,13 +54,13 @@ test("a compression from stored statistics is the same to the byte as one that c
   expect(stored?.equals(self as Buffer)).toBe(true);
 });
 
-/** All sums of all sites of a block, in one array each. */
+/** All sums of all sites of a block, in one array each; not those of single batches. */
 function sumsOf(name: string, block: number): Float64Array[] {
   const stored = StatisticsFolder.open(at(name)).block(block);
   const sums = scope(() =>
     stored.sites.flatMap((site) => {
       const { triangle, moments } = stored.sums(site);
-      return [triangle.toFloat64Array(), moments.toFloat64Array()];
+      return [triangle.toFloat64Array(), moments.rowRange(0, MOMENTS).contiguous().toFloat64Array()];
     }),
   );
   stored.close();
@@ -70,6 +71,23 @@ test("the statistics of two halves, merged, are those of the whole, within the r
   const { tokens, texts } = await merge("merged", "first", "second");
   expect({ tokens, texts: texts.length }).toEqual({ tokens: 8 * 128, texts: 2 });
   expectSameSums("merged", "both");
+});
+
+test("a merge keeps the batches of every text, and pooled about their means rom gives other factors than about the one mean", async () => {
+  const rows = (name: string) => {
+    const stored = StatisticsFolder.open(at(name)).block(2);
+    const count = scope(() => stored.sums(stored.sites[0] as string).moments.rows - MOMENTS);
+    stored.close();
+    return count;
+  };
+  await merge("merged-batches", "first", "second");
+  expect([rows("first"), rows("second"), rows("merged-batches")]).toEqual([1, 1, 2]);
+  const given = { method: "rom", propagate: "original" as const, statistics: at("merged-batches") };
+  await run({ out: "pooled", ...given, center: "pooled" });
+  await run({ out: "about-the-mean", ...given, center: "mean" });
+  const [pooled, about] = ["pooled", "about-the-mean"].map((name) => readFileSync(join(at(name), "model.safetensors")));
+  expect(pooled?.length).toBe(about?.length);
+  expect(pooled?.equals(about as Buffer)).toBe(false);
 });
 
 describe("gradients", () => {

@@ -12,7 +12,7 @@ use crate::tensor::{Tensor, with_slice, wrap};
 /// Columns whose moments one thread adds up.
 const MOMENT_COLUMNS: usize = 64;
 
-/// sum of x x^T, of x, of |x| and the largest |x|, over the rows x of every batch added.
+/// sum of x x^T, of x, of |x| and the largest |x|, over the rows x of every batch added; and where each batch lies.
 #[napi]
 pub struct TokenSums {
     n: usize,
@@ -22,6 +22,8 @@ pub struct TokenSums {
     sum: Vec<f64>,
     absolute: Vec<f64>,
     largest: Vec<f64>,
+    /// B x n: sqrt(t) mean(x) of each batch of t rows.
+    batches: Vec<f64>,
 }
 
 vectorized! {
@@ -48,6 +50,7 @@ impl TokenSums {
             sum: vec![0.0; n],
             absolute: vec![0.0; n],
             largest: vec![0.0; n],
+            batches: Vec::new(),
         }
     }
 
@@ -70,6 +73,7 @@ impl TokenSums {
 
     fn add_moments(&mut self, x: &[f32]) {
         let n = self.n;
+        let before = self.sum.clone();
         let sums = self.sum.par_chunks_mut(MOMENT_COLUMNS).zip(self.absolute.par_chunks_mut(MOMENT_COLUMNS));
         let columns = sums.zip(self.largest.par_chunks_mut(MOMENT_COLUMNS)).enumerate();
         columns.for_each(|(i, ((sum, absolute), largest))| {
@@ -78,6 +82,8 @@ impl TokenSums {
                 add_row(&row[at..at + sum.len()], sum, absolute, largest);
             }
         });
+        let scale = 1.0 / ((x.len() / n).max(1) as f64).sqrt();
+        self.batches.extend(self.sum.iter().zip(before).map(|(sum, before)| (sum - before) * scale));
     }
 
     /// The symmetric n x n Gram matrix, f64, handed over and not copied: the sums are without it afterwards.
@@ -107,11 +113,12 @@ impl TokenSums {
         wrap(Candle::from_vec(packed, length, &Device::Cpu))
     }
 
-    /// 3 x n, f64: sum of x, sum of |x|, largest |x|.
+    /// (3 + B) x n, f64: sum of x, sum of |x|, largest |x|, and sqrt(t) mean(x) of each of B batches of t rows.
     #[napi(catch_unwind)]
     pub fn moments(&self) -> Result<Tensor> {
-        let rows = [self.sum.as_slice(), &self.absolute, &self.largest].concat();
-        wrap(Candle::from_vec(rows, (3, self.n), &Device::Cpu))
+        let rows = [self.sum.as_slice(), &self.absolute, &self.largest, &self.batches].concat();
+        let count = rows.len() / self.n;
+        wrap(Candle::from_vec(rows, (count, self.n), &Device::Cpu))
     }
 
     /// Gives the memory back at once.

@@ -1,7 +1,8 @@
 /**
  * Statistics on disk: one safetensors file a block, and `statistics.json` that says of which model and texts they are.
- * For each site `<site>.gram` (the lower triangle of sum x x^T, row by row) and `<site>.moments` (3 x n: sum of x, sum of |x|,
- * largest |x|), all f64 and not divided by the token count, so that the statistics of several texts add up. Where asked for,
+ * For each site `<site>.gram` (the lower triangle of sum x x^T, row by row) and `<site>.moments` ((3 + B) x n: sum of x, sum of |x|,
+ * largest |x|, and sqrt(t) mean(x) of each of B batches of t tokens), all f64 and not divided by the token count, so that the
+ * statistics of several texts add up. Where asked for,
  * another file a block with `<projection>.gradients`, the lower triangle of sum g g^T of the gradients at its output, f32.
  */
 import { createHash } from "node:crypto";
@@ -25,7 +26,7 @@ import { SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { storage } from "../formats/storage.ts";
 import type { InputStatistics } from "../methods/method.ts";
 import { scope, symmetric, type Tensor } from "../tensor/index.ts";
-import { inputStatistics, type SiteStatistics } from "./statistics.ts";
+import { inputStatistics, MOMENTS, type SiteStatistics } from "./statistics.ts";
 import { parseManifest, type StatisticsManifest, type StoredFile } from "./statistics-manifest.ts";
 
 export const MANIFEST = "statistics.json";
@@ -37,7 +38,7 @@ const HASH_CHUNK = 1 << 20;
 export interface StoredSums {
   /** n (n + 1) / 2 values. */
   readonly triangle: Tensor;
-  /** 3 x n. */
+  /** (3 + B) x n. */
   readonly moments: Tensor;
 }
 
@@ -160,9 +161,12 @@ export class StoredBlock implements SiteStatistics {
     const moments = this.file.read(`${site}.moments`);
     const width = moments.shape[1] ?? 0;
     const fits =
-      moments.shape.length === 2 && moments.shape[0] === 3 && String(triangle.shape) === `${(width * (width + 1)) / 2}`;
+      moments.shape.length === 2 && moments.rows >= MOMENTS && String(triangle.shape) === `${(width * (width + 1)) / 2}`;
     if (!fits || triangle.dtype !== "f64" || moments.dtype !== "f64")
-      throw new FormatError(this.file.path, `site ${site}: expected f64 of 3 x n and n (n + 1) / 2 values, got other tensors`);
+      throw new FormatError(
+        this.file.path,
+        `site ${site}: expected f64 of 3 x n or more and n (n + 1) / 2 values, got other tensors`,
+      );
     return { triangle, moments };
   }
 
@@ -171,7 +175,7 @@ export class StoredBlock implements SiteStatistics {
       const { triangle, moments } = this.sums(site);
       if (!triangle.isFinite() || !moments.isFinite())
         throw new FormatError(this.file.path, `${where}, ${site}: expected finite sums, got NaN or infinity; calibrate again`);
-      const summed = inputStatistics(symmetric(triangle, moments.columns), moments.toFloat64Array(), this.tokens);
+      const summed = inputStatistics(symmetric(triangle, moments.columns), moments, this.tokens);
       return this.gradients ? { ...summed, outputGradients: (projection) => this.outputGradients(projection) } : summed;
     });
   }

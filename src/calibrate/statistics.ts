@@ -42,11 +42,7 @@ export class SiteSums implements SiteStatistics {
     const sums = this.sums.get(site) as TokenSums;
     const gram = sums.takeGram();
     if (!gram.isFinite()) throw new NumericsError(`${where}, ${site}: the activations have NaN or infinite values`);
-    const all = inputStatistics(
-      gram,
-      scope(() => sums.moments().toFloat64Array()),
-      sums.tokens,
-    );
+    const all = scope(() => inputStatistics(gram, sums.moments(), sums.tokens));
     return this.paired ? scope(() => unpaired(all)) : all;
   }
 
@@ -56,13 +52,14 @@ export class SiteSums implements SiteStatistics {
 }
 
 /** What was summed of [d; x], the dense model's input d above the other's x: the statistics of x, and d's beside them. */
-function unpaired({ tokens, gram: both, mean, meanAbs, maxAbs }: InputStatistics): InputStatistics {
+function unpaired({ tokens, gram: both, mean, meanAbs, maxAbs, batchMeans }: InputStatistics): InputStatistics {
   const n = mean.length / 2;
   const dense = { gram: quarter(both, 0, 0), cross: quarter(both, 0, n) };
   const own = { mean: mean.slice(n), meanAbs: meanAbs.slice(n), maxAbs: maxAbs.slice(n) };
+  const batches = batchMeans?.columnRange(n, 2 * n).contiguous();
   const gram = quarter(both, n, n);
   both.dispose();
-  return { tokens, gram, ...own, dense };
+  return { tokens, gram, ...own, batchMeans: batches, dense };
 }
 
 function quarter(both: Tensor, row: number, column: number): Tensor {
@@ -75,10 +72,14 @@ function quarter(both: Tensor, row: number, column: number): Tensor {
   );
 }
 
-/** @param moments 3 x n: the sums of x, the sums of |x|, the largest |x|. */
-export function inputStatistics(gram: Tensor, moments: Float64Array, tokens: number): InputStatistics {
-  const width = moments.length / 3;
-  const row = (i: number) => moments.slice(i * width, (i + 1) * width);
+/** @param moments as `TokenSums.moments` gives them; older folders hold no batches. The caller's scope owns the tensors. */
+export function inputStatistics(gram: Tensor, moments: Tensor, tokens: number): InputStatistics {
+  const [values, n] = [moments.toFloat64Array(), moments.columns];
+  const row = (i: number) => values.slice(i * n, (i + 1) * n);
   const mean = (i: number) => row(i).map((value) => value / tokens);
-  return { tokens, gram, mean: mean(0), meanAbs: mean(1), maxAbs: row(2) };
+  const batchMeans = moments.rows > MOMENTS ? moments.rowRange(MOMENTS, moments.rows).contiguous() : undefined;
+  return { tokens, gram, mean: mean(0), meanAbs: mean(1), maxAbs: row(2), batchMeans };
 }
+
+/** Rows of `TokenSums.moments` before those of the batches. */
+export const MOMENTS = 3;

@@ -95,8 +95,8 @@ export const COMPRESS = [
   option("--anchor <fraction>", "saes-svd: share of the dense model's outputs in the targets; 1 is aa-svd, 0 is svd-llm")
     .argParser(numberIn(0, 1))
     .default(undefined, "1/3"),
-  option("--center <how>", "rom: centre the outputs: not, with the bias it calls for, or as published")
-    .choices(["none", "mean", "paper"])
+  option("--center <how>", "rom: centre the outputs: not, with the bias it calls for, as published, or in each batch")
+    .choices(["none", "mean", "paper", "pooled"])
     .default(compress.center),
   option("--order <how>", "narrower parts: units dropped one after the other, or by their own scores as published")
     .choices(["elimination", "scores"])

@@ -26,6 +26,8 @@ export interface InputStatistics {
   readonly meanAbs: Float64Array;
   /** Largest |x|, n values. */
   readonly maxAbs: Float64Array;
+  /** sqrt(t) mean(x) of each batch of t tokens, B x n; absent where an older version summed them. */
+  readonly batchMeans?: Tensor | undefined;
   /** Of the same tokens in the dense model, where x are their inputs in the compressed one. */
   readonly dense?: DenseInputs | undefined;
   /** `Projection.gradients` of a projection of the site, by its name in the block; where they were summed. */
@@ -89,8 +91,11 @@ export interface MethodOptions {
   readonly mu: number;
   /** SAES-SVD: share of the dense model's outputs in the targets, beta = alpha / (1 + alpha), in [0, 1]; 1 is aa-svd. */
   readonly anchor?: number | undefined;
-  /** ROM: output features as they are, centerd with the bias that this calls for, or centerd without it as published. */
-  readonly center: "none" | "mean" | "paper";
+  /**
+   * ROM: output features as they are; centerd with the bias that this calls for; centerd without it as published; or in each batch
+   * about its own mean, with the bias (Bolaco's pooled covariance).
+   */
+  readonly center: "none" | "mean" | "paper" | "pooled";
   /** Narrower parts: channels and rotary pairs dropped one after the other, or by scores of their own as MoDeGPT does. */
   readonly order: UnitOrder;
 }

@@ -8,7 +8,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { distance, lossByDefinition, type Problem, problem, randomMatrix, statisticsOf } from "../../test/problem.ts";
-import { cholesky, dispose, eigh, identity, scaleColumns, scope, solveLower, svd, Tensor } from "../tensor/index.ts";
+import { cholesky, dispose, eigh, identity, row, scaleColumns, scope, solveLower, svd, Tensor } from "../tensor/index.ts";
 import { activationAware } from "./activation-aware.ts";
 import { expand, parameters, product } from "./factors.ts";
 import { interpolative } from "./interpolative.ts";
@@ -151,12 +151,14 @@ describe.each(FACTORED.map((method) => [method.name, method] as const))("%s", (n
 
   test("reads only the statistics that it needs", () => {
     const given = problem(5, 4);
-    const { gram, tokens, mean, meanAbs, maxAbs } = given.statistics;
+    const { gram, tokens, mean, meanAbs, maxAbs, batchMeans } = given.statistics;
     const nothing = new Float64Array();
     const statistics = {
       tokens,
       gram: method.needs.includes("gram") ? gram : Tensor.zeros([0, 0], "f64"),
-      ...(method.needs.includes("moments") ? { mean, meanAbs, maxAbs } : { mean: nothing, meanAbs: nothing, maxAbs: nothing }),
+      ...(method.needs.includes("moments")
+        ? { mean, meanAbs, maxAbs, batchMeans }
+        : { mean: nothing, meanAbs: nothing, maxAbs: nothing }),
     };
     expect(distance(approximation(name, { ...given, statistics }, 2), approximation(name, given, 2))).toBe(0);
   });
@@ -335,7 +337,24 @@ describe("rom's centring", () => {
     expect(loss("rom", given, 5)).toBeGreaterThan(1.01 * loss("rom", given, 5, { center: "mean" }));
   });
 
-  test.each(["none", "mean", "paper"] as const)("%s predicts the loss that is measured", (center) => {
+  test("pooled over one batch it is the covariance, and over several it lies behind the best affine map, little with alike batches", () => {
+    const whole = given.statistics.mean.map((value) => value * Math.sqrt(given.statistics.tokens));
+    const one = { ...given, statistics: { ...given.statistics, batchMeans: row(whole) } };
+    for (const k of [1, 5, 9]) {
+      const best = loss("rom", given, k, { center: "mean" });
+      expect(Math.abs(loss("rom", one, k, { center: "pooled" }) - best)).toBeLessThan(TIGHT * energy(given));
+      const pooled = loss("rom", given, k, { center: "pooled" });
+      expect(pooled).toBeGreaterThan(best - TIGHT * energy(given));
+      expect(pooled).toBeLessThan(1.1 * best);
+    }
+  });
+
+  test("pooled says what it lacks where no batches were summed", () => {
+    const { batchMeans: _, ...statistics } = given.statistics;
+    expect(() => decompose("rom", { ...given, statistics }, { center: "pooled" })).toThrow(/calibrate again/);
+  });
+
+  test.each(["none", "mean", "paper", "pooled"] as const)("%s predicts the loss that is measured", (center) => {
     const { losses, factors } = decompose("rom", given, { center });
     for (const k of ranksOf(given)) {
       expect(Math.abs(from(losses as Float64Array, k) - lossByDefinition(given, factors(k)))).toBeLessThan(TIGHT * energy(given));

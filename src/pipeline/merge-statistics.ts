@@ -1,9 +1,10 @@
 /** `merge-statistics`: adds up the statistics of several texts, made apart: on several machines, or one after the other. */
 import type { z } from "zod";
+import { MOMENTS } from "../calibrate/statistics.ts";
 import { StatisticsFolder, StatisticsWriter, type StoredBlock, type StoredSums } from "../calibrate/statistics-folder.ts";
 import { mergeManifests } from "../calibrate/statistics-manifest.ts";
 import { FormatError } from "../errors.ts";
-import { scope, Tensor } from "../tensor/index.ts";
+import { scope, Tensor, vcat } from "../tensor/index.ts";
 import { calibrateResult } from "./calibrate.ts";
 import type { Job } from "./job.ts";
 import { stopwatch } from "./measure.ts";
@@ -55,12 +56,14 @@ function addSums(a: StoredSums, b: StoredSums, path: string): StoredSums {
   return scope(() => ({ triangle: a.triangle.add(b.triangle), moments: addMoments(a.moments, b.moments) }));
 }
 
-/** Rows 0 and 1 are sums, row 2 the largest. */
+/** Rows 0 and 1 are sums, row 2 the largest, the others those of batches, of which each text has its own. */
 function addMoments(a: Tensor, b: Tensor): Tensor {
-  const [x, y] = [a.toFloat64Array(), b.toFloat64Array()];
+  const [x, y] = [a, b].map((moments) => moments.rowRange(0, MOMENTS).contiguous().toFloat64Array()) as [
+    Float64Array,
+    Float64Array,
+  ];
   const sums = 2 * a.columns;
-  return Tensor.from(
-    x.map((value, i) => (i < sums ? value + (y[i] as number) : Math.max(value, y[i] as number))),
-    a.shape,
-  );
+  const total = x.map((value, i) => (i < sums ? value + (y[i] as number) : Math.max(value, y[i] as number)));
+  const batches = [a, b].filter(({ rows }) => rows > MOMENTS).map((moments) => moments.rowRange(MOMENTS, moments.rows));
+  return vcat(Tensor.from(total, [MOMENTS, a.columns]), ...(batches.length === 2 ? batches : []));
 }

@@ -57,7 +57,7 @@ export const compressOptions = z.strictObject({
   shrinkage: z.number().gt(0).lte(1).default(METHOD_DEFAULTS.shrinkage),
   mu: z.number().min(0).default(METHOD_DEFAULTS.mu),
   anchor: z.number().min(0).max(1).optional(),
-  center: z.enum(["none", "mean", "paper"]).default(METHOD_DEFAULTS.center),
+  center: z.enum(["none", "mean", "paper", "pooled"]).default(METHOD_DEFAULTS.center),
   order: z.enum(["elimination", "scores"]).default(METHOD_DEFAULTS.order),
   dtype: z.enum(["f32", "bf16", "f16"]).optional(),
   rankMultiple: count.default(1),

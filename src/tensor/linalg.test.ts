@@ -98,11 +98,12 @@ describe("sums over tokens", () => {
     );
   });
 
-  test("moments are the sums of x, of |x| and the largest |x|", () => {
+  test("moments are the sums of x, of |x|, the largest |x|, and the scaled mean of each batch", () => {
     scope(() => {
       const x = random(50, 3, 1);
       const sums = new TokenSums(3, { gram: false });
-      sums.add(x);
+      const batches = [x.rowRange(0, 18), x.rowRange(18, 50)].map((batch) => batch.contiguous());
+      for (const batch of batches) sums.add(batch);
       const values = x.toFloat64Array();
       const column = (f: (column: number[]) => number) =>
         [0, 1, 2].map((j) => f(Array.from({ length: 50 }, (_, i) => values[i * 3 + j] as number)));
@@ -110,7 +111,10 @@ describe("sums over tokens", () => {
         ...column((c) => c.reduce((a, b) => a + b, 0)),
         ...column((c) => c.reduce((a, b) => a + Math.abs(b), 0)),
         ...column((c) => Math.max(...c.map(Math.abs))),
+        ...column((c) => c.slice(0, 18).reduce((a, b) => a + b, 0) / Math.sqrt(18)),
+        ...column((c) => c.slice(18).reduce((a, b) => a + b, 0) / Math.sqrt(32)),
       ];
+      expect(sums.moments().shape).toEqual([5, 3]);
       sums
         .moments()
         .toFloat64Array()

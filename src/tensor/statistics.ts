@@ -33,7 +33,7 @@ export class TokenSums {
     return wrap("triangle", () => this.sums.triangle());
   }
 
-  /** 3 x n, f64: the sums of x, the sums of |x|, the largest |x|. */
+  /** (3 + B) x n, f64: the sums of x, the sums of |x|, the largest |x|, and sqrt(t) mean(x) of each of B batches of t rows. */
   moments(): Tensor {
     return wrap("moments", () => this.sums.moments());
   }
