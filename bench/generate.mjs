@@ -2,9 +2,10 @@
  * Generation: tokens a second of a prompt (prefill) and of what follows it one by one (decode, batch 1), dense and compressed,
  * against PyTorch in the same run and against the share of the parameters that is left.
  *
- *   node bench/generate.mjs MODEL --python PYTHON [--keeps 0.8,0.6,0.4] [--prompt 512] [--tokens 64] [--rounds 3]
+ *   node bench/generate.mjs MODEL --python PYTHON [--keeps 0.8,0.6,0.4] [--also FOLDER,...] [--prompt 512] [--tokens 64] [--rounds 3]
  *
- * Factors come from the plain SVD: their values do not matter to the speed.
+ * Factors come from the plain SVD: their values do not matter to the speed. `--also` names models that were compressed otherwise, of
+ * any shapes; PyTorch has no part in their rows.
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -19,6 +20,7 @@ const { positionals, values } = parseArgs({
   options: {
     python: { type: "string", default: "python3" },
     keeps: { type: "string", default: "0.8,0.6,0.4" },
+    also: { type: "string", default: "" },
     prompt: { type: "string", default: "512" },
     tokens: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
@@ -59,7 +61,8 @@ function compressed(keep) {
 
 function round({ path, factors }) {
   const ours = measure(process.execPath, own(path));
-  const theirs = peer(values.python, "generate", model, ...factors, "--prompt", values.prompt, "--tokens", values.tokens);
+  const theirs =
+    factors && peer(values.python, "generate", model, ...factors, "--prompt", values.prompt, "--tokens", values.tokens);
   console.error(`${basename(path)}: ${JSON.stringify({ ours, theirs })}`);
   return { ours, theirs };
 }
@@ -70,13 +73,15 @@ function compare() {
     const path = compressed(keep);
     cells.push({ name: `keep ${keep}`, path, factors: ["--factors", join(path, "model.safetensors")] });
   }
+  for (const path of values.also.split(",").filter(Boolean)) cells.push({ name: basename(path), path });
   const rounds = Array.from({ length: Number(values.rounds) }, () => cells.map(round));
-  const of = (cell, who, what) => median(rounds.map((results) => results[cell][who][what]));
+  const of = (cell, who, what) => median(rounds.map((results) => results[cell][who]?.[what] ?? Number.NaN));
+  const shown = (value, digits) => (Number.isNaN(value) ? "" : value.toFixed(digits));
   const rows = cells.map(({ name }, i) => {
     const share = of(i, "ours", "parameters") / of(0, "ours", "parameters");
     const speed = (what) => {
       const [ours, theirs] = [of(i, "ours", what), of(i, "theirs", what)];
-      return [ours.toFixed(0), `${(ours / of(0, "ours", what)).toFixed(2)} x`, theirs.toFixed(0), (ours / theirs).toFixed(2)];
+      return [ours.toFixed(0), `${(ours / of(0, "ours", what)).toFixed(2)} x`, shown(theirs, 0), shown(ours / theirs, 2)];
     };
     return [name, share.toFixed(3), ...speed("prefill"), ...speed("decode")];
   });

@@ -55,7 +55,7 @@ export declare class Tensor {
   matmul(other: Tensor): Tensor
 }
 
-/** sum of x x^T, of x, of |x| and the largest |x|, over the rows x of every batch added. */
+/** sum of x x^T, of x, of |x| and the largest |x|, over the rows x of every batch added; and where each batch lies. */
 export declare class TokenSums {
   constructor(n: number, withGram: boolean)
   /** Adds the rows of x (t x n, f32). */
@@ -64,7 +64,7 @@ export declare class TokenSums {
   takeGram(): Tensor
   /** The lower triangle of the Gram matrix, row by row: n (n + 1) / 2 values, f64. */
   triangle(): Tensor
-  /** 3 x n, f64: sum of x, sum of |x|, largest |x|. */
+  /** (3 + B) x n, f64: sum of x, sum of |x|, largest |x|, and sqrt(t) mean(x) of each of B batches of t rows. */
   moments(): Tensor
   /** Gives the memory back at once. */
   dispose(): void

@@ -249,8 +249,6 @@ function inOrder(reports: readonly ProjectionReport[], { summary }: Plan): Proje
 function finish(run: Run, calibrationSha256: string | null, elapsed: () => number): CompressResult {
   const { options, plan, work, clock } = run;
   const { keptProjections, keptTotal, parametersAfter, bytesAfter, gains } = plan.summary;
-  // Sums are made inside the forward pass.
-  const forward = clock.seconds("forward") - clock.seconds("statistics");
   const result: CompressResult = {
     out: options.out,
     method: plan.method.name,
@@ -264,7 +262,7 @@ function finish(run: Run, calibrationSha256: string | null, elapsed: () => numbe
     seconds: elapsed(),
     stages: {
       planning: run.planning,
-      forward,
+      forward: clock.seconds("forward"),
       statistics: clock.seconds("statistics"),
       factorize: clock.seconds("factorize"),
       write: clock.seconds("write"),

@@ -6,17 +6,23 @@ export function stopwatch(): () => number {
   return () => (performance.now() - start) / 1000;
 }
 
-/** Seconds spent in each of several kinds of work. */
+/** Seconds spent in each of several kinds of work; work inside other work counts as its own kind alone. */
 export class StageClock<Name extends string> {
   private readonly spent = new Map<Name, number>();
+  /** Seconds of the work that ended inside the work now running. */
+  private inner = 0;
 
   /** Runs `work` and adds its time to `name`. */
   time<T>(name: Name, work: () => T): T {
     const clock = stopwatch();
+    const before = this.inner;
+    this.inner = 0;
     try {
       return work();
     } finally {
-      this.spent.set(name, this.seconds(name) + clock());
+      const seconds = clock();
+      this.spent.set(name, this.seconds(name) + seconds - this.inner);
+      this.inner = before + seconds;
     }
   }
 
