@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { InterruptedError, UsageError } from "../src/errors.ts";
-import { Decoder } from "../src/evaluate/decoder.ts";
 import { readJson } from "../src/formats/json.ts";
 import { loadModel, type Model } from "../src/models/load.ts";
 import type { Job } from "../src/pipeline/job.ts";
@@ -31,20 +30,6 @@ describe("modegpt", () => {
     for (const [block, { queryKey = 0 }] of model.config.widths) {
       expect(model.config.ropePairs.get(block)?.map((pairs) => pairs.length)).toEqual(Array(4).fill(queryKey / 2));
     }
-  });
-
-  test("token by token, with its smaller cache, gives the logits of the whole text", () => {
-    const tokens = model.tokenizer.encode("The whale rose again, and the boats");
-    const whole = logitsOfTokens(model, tokens);
-    const decoder = new Decoder(model);
-    for (const [i, token] of tokens.entries()) {
-      const logits = decoder.advance(Uint32Array.of(token));
-      const expected = whole.subarray(i * logits.length, (i + 1) * logits.length);
-      const worst = logits.reduce((max, value, j) => Math.max(max, Math.abs(value - (expected[j] as number))), 0);
-      // f32 sums of some hundred terms in another order, logits of size 10.
-      expect(worst).toBeLessThan(1e-3);
-    }
-    decoder.dispose();
   });
 
   test("continued after a kill is the same, byte by byte", async () => {

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod attention;
+mod bfloat;
 mod error;
 mod exp;
 mod files;

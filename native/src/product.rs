@@ -5,19 +5,21 @@ use candle_core::{DType, Device, Tensor as Candle, WithDType};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use crate::bfloat::times_bfloat;
 use crate::error::{Result, failure};
 use crate::tensor::with_view;
 
-/// a b of two matrices of one dtype, views included. a: m x k, b: k x n.
+/// a b of two matrices of one dtype, views included; b may be the transpose of a bf16 matrix where a is f32. a: m x k, b: k x n.
 pub fn product(a: &Candle, b: &Candle) -> Result<Candle> {
     match (a.dtype(), b.dtype(), a.rank(), b.rank()) {
         (DType::F32, DType::F32, 2, 2) => multiplied::<f32>(a, b),
+        (DType::F32, DType::BF16, 2, 2) => times_bfloat(a, b),
         (DType::F64, DType::F64, 2, 2) => multiplied::<f64>(a, b),
         _ => a.matmul(b).map_err(failure),
     }
 }
 
-fn multiplied<T: WithDType>(a: &Candle, b: &Candle) -> Result<Candle> {
+pub fn multiplied<T: WithDType>(a: &Candle, b: &Candle) -> Result<Candle> {
     with_view(a, |a: &[T], (m, k), a_strides| {
         with_view(b, |b: &[T], (rows, n), b_strides| {
             if k != rows {

@@ -5,10 +5,10 @@
 import { NumericsError } from "../errors.ts";
 import { dispose, embed, keep, rmsNorm, scope, type Tensor } from "../tensor/index.ts";
 import type { Model } from "./load.ts";
-import type { BlockWeights, RowRange, Run, Span } from "./model.ts";
+import type { BlockWeights, ModelConfig, RowRange, Run, Span } from "./model.ts";
 import { forwardBlock } from "./model.ts";
 import { type Held, type Holder, inMemory } from "./streams.ts";
-import { EMBEDDING, FINAL_NORM, HEAD, readBlock } from "./weights.ts";
+import { EMBEDDING, FINAL_NORM, HEAD, readBlock, type TensorSource } from "./weights.ts";
 
 /** Rows that go through a block together: enough for the matrix products, few enough for the cache. */
 export const BATCH_TOKENS = 2048;
@@ -168,7 +168,7 @@ export interface Head {
   readonly table: Tensor; // v x d
 }
 
-export function readHead({ checkpoint, config }: Model): Head {
+export function readHead({ checkpoint, config }: { checkpoint: TensorSource; config: ModelConfig }): Head {
   return { norm: checkpoint.read(FINAL_NORM), table: checkpoint.read(config.tiedEmbeddings ? EMBEDDING : HEAD) };
 }
 
@@ -177,7 +177,7 @@ export const LOGIT_ROWS = 256;
 
 /** Logits of rows of the last block's output: t x d to t x v. */
 export function logitsOf(model: Model, head: Head, x: Tensor): Tensor {
-  return scope(() => rmsNorm(x, head.norm, model.config.normEps).matmul(head.table.T));
+  return scope(() => rmsNorm(x, head.norm, model.config.normEps).matmulTransposed(head.table));
 }
 
 export function disposeBatches(batches: readonly Batch[]): void {

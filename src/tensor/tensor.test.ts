@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { EngineError, ShapeError } from "../errors.ts";
 import { call, native } from "./native.ts";
 import { random } from "./random.test-helper.ts";
-import { dispose, hcat, keep, scope, Tensor, vcat } from "./tensor.ts";
+import { type DType, dispose, hcat, keep, scope, Tensor, vcat } from "./tensor.ts";
 
 const sizes = fc.integer({ min: 1, max: 37 });
 
@@ -56,10 +56,10 @@ describe("scope", () => {
 });
 
 /** That random a (m x k) times random b^T (b: n x k) is what a triple loop gives, within the rounding of f32 sums. */
-function expectProduct(m: number, k: number, n: number) {
+function expectProduct(m: number, k: number, n: number, stored: DType = "f32") {
   scope(() => {
-    const [a, b] = [random(m, k, 7), random(n, k, 8)];
-    const got = a.matmul(b.T).toFloat32Array();
+    const [a, b] = [random(m, k, 7), random(n, k, 8).to(stored)];
+    const got = a.matmulTransposed(b).toFloat32Array();
     const [x, y] = [a.toFloat64Array(), b.toFloat64Array()];
     const errors = Array.from(got, (value, index) => {
       const [i, j] = [Math.floor(index / n), index % n];
@@ -73,7 +73,10 @@ function expectProduct(m: number, k: number, n: number) {
 
 describe("tensors", () => {
   test("products agree with a triple loop on awkward shapes, views included", () => {
-    fc.assert(fc.property(sizes, sizes, sizes, expectProduct), { numRuns: 30 });
+    fc.assert(
+      fc.property(sizes, sizes, sizes, (m, k, n) => expectProduct(m, k, n)),
+      { numRuns: 30 },
+    );
   });
 
   test.each([
@@ -82,7 +85,13 @@ describe("tensors", () => {
     [1, 700, 1201],
     [1201, 700, 1],
     [95, 6000, 2],
-  ])("products large enough for threads to share agree too: %i x %i times %i", expectProduct);
+  ])("products large enough for threads to share agree too: %i x %i times %i", (m, k, n) => expectProduct(m, k, n));
+
+  test("rows through weights kept as bf16 are multiplied by the very values", () => {
+    const by = (m: number, k: number, n: number) => expectProduct(m, k, n, "bf16");
+    fc.assert(fc.property(fc.integer({ min: 1, max: 9 }), sizes, sizes, by), { numRuns: 30 });
+    for (const rows of [1, 4, 5]) by(rows, 577, 1201);
+  });
 
   test("ranges, selections and joins undo one another", () => {
     fc.assert(

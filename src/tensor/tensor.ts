@@ -242,9 +242,10 @@ export class Tensor {
     return wrap("matmul", () => this.handle.matmul(other.handle));
   }
 
-  /** This matrix times another transposed, t x n times (m x n)^T: rows through a linear map. */
+  /** This matrix times another transposed, t x n times (m x n)^T: rows through a linear map, whose weights may be bf16. */
   matmulTransposed(other: Tensor): Tensor {
-    if (this.columns !== other.columns || this.dtype !== other.dtype)
+    const fits = this.dtype === other.dtype || (this.dtype === "f32" && other.dtype === "bf16");
+    if (this.columns !== other.columns || !fits)
       throw new ShapeError("matmulTransposed", `${this.dtype} of ${this.columns} columns`, describe(other));
     const transposed = other.handle.transpose();
     try {
