@@ -1,8 +1,9 @@
 /**
- * Time a block and peak memory at the shape of a large model, its weights random: one row for each number of blocks and method.
+ * Time a block and peak memory at the shape of a large model, its weights random: a row for each METHOD:BLOCKS.
  *
- *   node bench/blocks.mjs --shape llama-7b --blocks 2,4 --methods svd-llm,nsvd-i,rom [--samples 128] [--window 512] [--memory 6G]
+ *   node bench/blocks.mjs --shape llama-7b --rows svd-llm:2,svd-llm:4,nsvd-i:2,rom:2 [--samples 128] [--window 512] [--memory 6G]
  *
+ * A method alone means all blocks of the shape.
  * Prints as it goes. Ctrl-C stops it; the same command goes on with the rows that are missing, `--fresh` forgets them.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,8 +15,7 @@ import { SHAPES, writeRandomModel } from "./random-model.mjs";
 const { values } = parseArgs({
   options: {
     shape: { type: "string", default: "llama-7b" },
-    blocks: { type: "string" },
-    methods: { type: "string", default: "svd-llm" },
+    rows: { type: "string", default: "svd-llm" },
     samples: { type: "string", default: "128" },
     window: { type: "string", default: "512" },
     keep: { type: "string", default: "0.8" },
@@ -24,7 +24,6 @@ const { values } = parseArgs({
   },
 });
 const shape = SHAPES[values.shape] ?? fail(`--shape: one of ${Object.keys(SHAPES).join(", ")}`);
-const counts = (values.blocks ?? String(shape.num_hidden_layers)).split(",").map(Number);
 mkdirSync(WORK, { recursive: true });
 const text = publicText();
 
@@ -69,7 +68,10 @@ function forwardFlops(tokens) {
   return tokens * (2 * weights + 2 * d * Number(values.window));
 }
 
-const measured = counts.flatMap((blocks) => values.methods.split(",").map((method) => row(method, blocks)));
+const measured = values.rows.split(",").map((wanted) => {
+  const [method, blocks = shape.num_hidden_layers] = wanted.split(":");
+  return row(method, Number(blocks));
+});
 const [peak, tokens] = [gemmPeakApart(), Number(values.samples) * Number(values.window)];
 const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
 const rows = measured.map(({ method, blocks, seconds, stages, peakRssBytes, peakBytes, activations }) => {
