@@ -14,8 +14,8 @@ use crate::tensor::with_slice;
 pub const FEW: usize = 4;
 /// Products summed side by side, two vectors of the widest processors: the order of a sum is the same on all.
 const SIDE: usize = 32;
-/// Weights for which another job is worth its beginning.
-const JOB: usize = 1 << 17;
+/// Weights for which another job is worth its beginning: one thread alone reads nearly as fast as memory gives.
+const JOB: usize = 1 << 20;
 
 /// Weights that a thread widens at a time.
 const WIDENED: usize = 1 << 14;
