@@ -7,16 +7,15 @@ use rayon::prelude::*;
 
 use crate::error::{Result, failure};
 use crate::product::{OutPointer, multiplied};
-use crate::simd::vectorized;
+use crate::simd::{folded, vectorized};
 use crate::tensor::with_slice;
 
 /// Rows up to which weights are multiplied where they lie; with more, packing them pays.
-pub const FEW: usize = 4;
+const FEW: usize = 4;
 /// Products summed side by side, two vectors of the widest processors: the order of a sum is the same on all.
 const SIDE: usize = 32;
 /// Weights for which another job is worth its beginning: one thread alone reads nearly as fast as memory gives.
 const JOB: usize = 1 << 20;
-
 /// Weights that a thread widens at a time.
 const WIDENED: usize = 1 << 14;
 
@@ -48,6 +47,7 @@ fn widened(matrix: &Candle) -> Result<Candle> {
     Candle::from_vec(values, matrix.shape(), &Device::Cpu).map_err(failure)
 }
 
+/// The same value: candle's and half's conversions look for NaN, value by value.
 #[inline(always)]
 fn wide(value: bf16) -> f32 {
     f32::from_bits(u32::from(value.to_bits()) << 16)
@@ -66,14 +66,7 @@ vectorized! {
             }
         }
         let rest: f32 = x[whole..].iter().zip(&w[whole..]).map(#[inline(always)] |(x, &w)| x * wide(w)).sum();
-        let mut half = SIDE / 2;
-        while half > 0 {
-            for i in 0..half {
-                sums[i] += sums[i + half];
-            }
-            half /= 2;
-        }
-        sums[0] + rest
+        folded(sums, #[inline(always)] |a, b| a + b) + rest
     }
 }
 

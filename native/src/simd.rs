@@ -69,10 +69,10 @@ fn greater(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
-/// All lanes as one, by halves: one after the other would take as long as a short row.
+/// All lanes, a power of two of them, as one, by halves: one after the other would take as long as a short row.
 #[inline(always)]
-pub fn folded(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut half = LANES / 2;
+pub fn folded<const N: usize>(mut lanes: [f32; N], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
             lanes[i] = f(lanes[i], lanes[i + half]);
