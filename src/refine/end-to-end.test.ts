@@ -9,7 +9,7 @@ import type { BlockWeights } from "../models/model.ts";
 import { parseModelConfig } from "../models/registry.ts";
 import { scope, Tensor } from "../tensor/index.ts";
 import { backward } from "./end-to-end.ts";
-import { evenFactors, mapTensors, readStudent } from "./student.ts";
+import { evenFactors, readStudent, tensorsOf } from "./student.ts";
 import type { Teacher } from "./teacher.ts";
 
 const golden = fileURLToPath(new URL("../../test/golden/", import.meta.url));
@@ -40,11 +40,10 @@ function gradientsOf(name: string, reference: string) {
     (place, gradients) => {
       if (place === "norm") found.set("model.norm.weight", (gradients.get(student.norm) as Tensor).toFloat32Array());
       else
-        mapTensors(student.blocks[place] as BlockWeights, (tensor, key) => {
+        for (const [key, tensor] of tensorsOf(student.blocks[place] as BlockWeights)) {
           const full = `model.layers.${place}.${key}${/\.(weight|bias)$/.test(key) ? "" : ".weight"}`;
           found.set(full, (gradients.get(tensor) as Tensor).toFloat32Array());
-          return tensor;
-        });
+        }
     },
     () => {},
   );

@@ -1,7 +1,7 @@
 /** All tensors of a training under names, to be saved and taken up again: weights, moments of the optimiser, best weights. */
 import { AdamW, dispose, keep, type Tensor } from "../tensor/index.ts";
 import type { Course } from "./course.ts";
-import { mapTensors, type Snapshot } from "./student.ts";
+import { mapTensors, type Snapshot, tensorsOf } from "./student.ts";
 import type { Training } from "./training.ts";
 
 /** A tensor that is made when it is written. */
@@ -28,14 +28,8 @@ function* snapshotTensors(prefix: string, { blocks, norm }: Snapshot): Generator
     return { name: `${prefix}.${key}`, shape: tensor.shape, dtype: tensor.dtype, read: () => tensor };
   };
   yield entry("norm", norm);
-  for (const [block, weights] of blocks.entries()) {
-    const found: SavedTensor[] = [];
-    mapTensors(weights, (tensor, key) => {
-      found.push(entry(`${block}.${key}`, tensor));
-      return tensor;
-    });
-    yield* found;
-  }
+  for (const [block, weights] of blocks.entries())
+    for (const [key, tensor] of tensorsOf(weights)) yield entry(`${block}.${key}`, tensor);
 }
 
 /** Puts saved tensors in the place of those that a fresh training starts with. @param read a tensor in its saved dtype */
@@ -59,12 +53,11 @@ export function restoreTensors(
 }
 
 function replace(snapshot: Snapshot, prefix: string, read: (name: string) => Tensor): void {
-  const target = snapshot as { norm: Tensor; blocks: Snapshot["blocks"] };
   const saved = (tensor: Tensor, key: string) => {
     tensor.dispose();
     return keep(read(`${prefix}.${key}`));
   };
-  target.norm = saved(target.norm, "norm");
-  for (const [block, weights] of target.blocks.entries())
-    target.blocks[block] = mapTensors(weights, (tensor, key) => saved(tensor, `${block}.${key}`));
+  snapshot.norm = saved(snapshot.norm, "norm");
+  for (const [block, weights] of snapshot.blocks.entries())
+    snapshot.blocks[block] = mapTensors(weights, (tensor, key) => saved(tensor, `${block}.${key}`));
 }

@@ -81,11 +81,21 @@ export function mapTensors(block: BlockWeights, change: (tensor: Tensor, key: st
   };
 }
 
+/** Each tensor of a block once, by the key that `mapTensors` gives it. */
+export function tensorsOf(block: BlockWeights): Map<string, Tensor> {
+  const found = new Map<string, Tensor>();
+  mapTensors(block, (tensor, key) => {
+    found.set(key, tensor);
+    return tensor;
+  });
+  return found;
+}
+
 /** Blocks and final norm at one moment. */
 export type Snapshot = Pick<Student, "blocks" | "norm">;
 
 /** A copy in the dtype that will be written, which lives until it is disposed of. */
-export function snapshotOf({ blocks, norm }: Student, dtype: DType): Snapshot {
+export function snapshotOf({ blocks, norm }: Snapshot, dtype: DType): Snapshot {
   // A handle of its own, for the weights themselves are freed when they move.
   const copy = (tensor: Tensor) => keep(scope(() => tensor.to(dtype).reshape(...tensor.shape)));
   return { blocks: blocks.map((weights) => mapTensors(weights, copy)), norm: copy(norm) };
@@ -93,13 +103,9 @@ export function snapshotOf({ blocks, norm }: Student, dtype: DType): Snapshot {
 
 /** The tensors of a block that training moves: all but right factors whose last rows are an identity in disguise. */
 export function movable({ model, blocks }: Pick<Student, "model" | "blocks">, block: number): Tensor[] {
-  const tensors: Tensor[] = [];
-  mapTensors(blocks[block] as BlockWeights, (tensor, key) => {
-    const projection = blockPrefix(block) + key.replace(/\.right$/, "");
-    if (!(key.endsWith(".right") && model.config.skeletons.has(projection))) tensors.push(tensor);
-    return tensor;
-  });
-  return tensors;
+  const isFixed = (key: string) =>
+    key.endsWith(".right") && model.config.skeletons.has(blockPrefix(block) + key.replace(/\.right$/, ""));
+  return [...tensorsOf(blocks[block] as BlockWeights)].flatMap(([key, tensor]) => (isFixed(key) ? [] : [tensor]));
 }
 
 /** Every tensor that training may have moved, by the name it is stored under. The caller's scope owns the tensors. */
