@@ -9,7 +9,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { fail, gemmPeakApart, publicText, publish, rankfold, table, typed, WORK } from "./common.mjs";
+import { commit, fail, gemmPeakApart, publicText, publish, rankfold, table, typed, WORK } from "./common.mjs";
 import { SHAPES, writeRandomModel } from "./random-model.mjs";
 
 const { values } = parseArgs({
@@ -55,7 +55,8 @@ function row(method, blocks) {
   const { peakBytes, activations } = rankfold(...options, "--dry-run");
   const { seconds, stages, peakRssBytes, parameters } = rankfold(...options);
   rmSync(out, { recursive: true });
-  const measured = { method, blocks, seconds, stages, peakRssBytes, peakBytes, activations, parameters };
+  const here = { commit: commit(), peak: gemmPeakApart() };
+  const measured = { method, blocks, seconds, stages, peakRssBytes, peakBytes, activations, parameters, ...here };
   writeFileSync(saved, JSON.stringify(measured));
   console.error(JSON.stringify(measured));
   return measured;
@@ -72,18 +73,19 @@ const measured = values.rows.split(",").map((wanted) => {
   const [method, blocks = shape.num_hidden_layers] = wanted.split(":");
   return row(method, Number(blocks));
 });
-const [peak, tokens] = [gemmPeakApart(), Number(values.samples) * Number(values.window)];
+const tokens = Number(values.samples) * Number(values.window);
 const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
-const rows = measured.map(({ method, blocks, seconds, stages, peakRssBytes, peakBytes, activations }) => {
+const rows = measured.map(({ method, blocks, seconds, stages, peak, ...row }) => {
   const a = (stage) => (stages[stage] / blocks).toFixed(1);
   // Propagating compressed inputs runs most of the block twice; what that takes is in the time and not in this count.
   const rate = (forwardFlops(tokens) * blocks) / stages.forward / 1e9;
   return [
     ...[method, blocks, (seconds / blocks).toFixed(1), a("forward"), a("statistics"), a("factorize"), a("write")],
-    ...[`${((100 * rate) / peak).toFixed(0)} %`, gigabytes(peakRssBytes), gigabytes(peakBytes), activations],
+    ...[`${((100 * rate) / peak).toFixed(0)} % of ${peak.toFixed(0)}`, gigabytes(row.peakRssBytes), gigabytes(row.peakBytes)],
+    ...[row.activations, row.commit],
   ];
 });
 const header = ["method", "blocks", "s a block", "forward", "statistics", "factorize", "write", "forward, of the peak"];
-const body = table([...header, "peak memory", "predicted", "activations in"], rows);
-const about = `${tokens} calibration tokens, keep ${values.keep}. f32 matrix products reach ${peak.toFixed(0)} GFLOP/s here.`;
+const body = table([...header, "peak memory", "predicted", "activations in", "commit"], rows);
+const about = `${tokens} calibration tokens, keep ${values.keep}. The peak is what f32 matrix products reached after the row, GFLOP/s.`;
 publish(`blocks-${values.shape}`, `Blocks of ${values.shape}, random weights`, typed("blocks.mjs"), `${body}\n\n${about}`);

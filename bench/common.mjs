@@ -123,15 +123,17 @@ export function table(header, rows) {
 }
 
 const PAGE = join(ROOT, "docs/performance.md");
-const PART = /<!-- ([\w-]+) -->\n[\s\S]*?<!-- end of \1 -->/g;
+const PART = /<!-- ([\w.-]+) -->\n[\s\S]*?<!-- end of \1 -->/g;
 const ORDER = ["kernels", "compress", "evaluate", "generate", "blocks", "scaling", "kills"];
+
+/** The commit that is checked out, in short. */
+export const commit = () => spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" }).stdout.trim();
 
 /** Prints a part and puts it in its place in docs/performance.md, between what was written by hand. */
 export function publish(name, title, command, body) {
-  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
   const date = new Date().toISOString().slice(0, 10);
-  const facts = `${date}, commit ${commit}, ${machine}, Node ${process.version}: \`${command}\``;
+  const facts = `${date}, commit ${commit()}, ${machine}, Node ${process.version}: \`${command}\``;
   const part = `<!-- ${name} -->\n## ${title}\n\n${facts}\n\n${body}\n<!-- end of ${name} -->`;
   console.log(part);
   const page = readFileSync(PAGE, "utf8");
