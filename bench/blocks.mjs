@@ -87,5 +87,5 @@ const rows = measured.map(({ method, blocks, seconds, stages, peak, ...row }) =>
 });
 const header = ["method", "blocks", "s a block", "forward", "statistics", "factorize", "write", "forward, of the peak"];
 const body = table([...header, "peak memory", "predicted", "activations in", "commit"], rows);
-const about = `${tokens} calibration tokens, keep ${values.keep}. The peak is what f32 matrix products reached after the row, GFLOP/s.`;
+const about = `${tokens} calibration tokens, keep ${values.keep}. Commit and peak (f32 matrix products, GFLOP/s) are those of when the row was run.`;
 publish(`blocks-${values.shape}`, `Blocks of ${values.shape}, random weights`, typed("blocks.mjs"), `${body}\n\n${about}`);

@@ -6,13 +6,14 @@
  *
  * Exits with 1 when a byte differs. README.md and rankfold.json carry dates, times and memory; of these the rest is compared.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { mulberry32 } from "../dist/random.js";
+import { commit, fail } from "./common.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -68,11 +69,6 @@ function difference(a, b) {
   return names.find((name) => contents(a, name) !== contents(b, name));
 }
 
-function fail(line) {
-  console.error(line);
-  process.exit(1);
-}
-
 const random = mulberry32(Number(values.seed));
 const methods = values.methods.split(",");
 const unbroken = new Map();
@@ -104,5 +100,4 @@ for (let attempt = 0; kills < Number(values.kills); attempt++) {
   rmSync(out, { recursive: true });
 }
 rmSync(work, { recursive: true });
-const { stdout: commit } = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" });
-console.log(`${kills} kills, ${outputs} outputs, all as those of unbroken runs (${commit.trim()})`);
+console.log(`${kills} kills, ${outputs} outputs, all as those of unbroken runs (${commit()})`);
